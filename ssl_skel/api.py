@@ -1,0 +1,252 @@
+"""The whole plugin contract on one page.
+
+A pretext task sees a `Batch` (which has no label field, by design), builds its networks from a `Backbone`
+factory and hands back `encoders()`, which the suite freezes and evaluates. An `Evaluator` sees labels of the
+training part only: it returns predictions for the test clips, and the suite, not the evaluator, compares
+them with the test labels. Randomness comes from the generator that is passed in, never from the global state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from ssl_skel.data.layouts import Layout
+
+__all__ = [
+    "Backbone", "Batch", "ClipSource", "EvalContext", "EvalResult", "Evaluator", "Executor", "FeatureSet",
+    "Features", "Layout", "PretextTask", "TaskConfig",
+]
+
+
+class TaskConfig(BaseModel):
+    """Base of every configuration model: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Clips as a pretext task sees them.
+
+    Attributes:
+        xyz: (B, M, T, V, 3) float32 joint positions in metres or dataset units; zero where invalid.
+        valid: (B, M, T, V) bool, the one mask: False for an absent person, an untracked joint, padding.
+        index: (B,) int64 positions in the training part.
+        layout: Joints, bones, parts, left/right pairs, centre joint, persons M.
+    """
+
+    xyz: Tensor
+    valid: Tensor
+    index: Tensor
+    layout: Layout
+
+    def __len__(self) -> int:
+        return int(self.xyz.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a backbone gives for a batch.
+
+    Attributes:
+        pooled: (B, D) one vector a clip.
+        tokens: (B, N, D) one vector a token (point, patch, frame), or None.
+    """
+
+    pooled: Tensor
+    tokens: Tensor | None = None
+
+
+class Backbone(nn.Module):
+    """Skeletons in, one vector a clip out.
+
+    A backbone honours `valid`: what stands at an invalid point can't change the features, in training or in
+    evaluation mode. It takes any layout, any number of persons and frames.
+
+    Attributes:
+        version: Raised with every change that can change the numbers.
+        Config: Model of the keys that the constructor takes.
+        dim: D, the length of the pooled vector.
+    """
+
+    version: ClassVar[int] = 1
+    Config: ClassVar[type[BaseModel]] = TaskConfig
+    dim: int
+
+    def __init__(self, cfg: Any, layout: Layout) -> None:
+        super().__init__()
+
+    def forward(self, xyz: Tensor, valid: Tensor, layout: Layout) -> Features:
+        """Encode clips.
+
+        Args:
+            xyz: (B, M, T, V, 3) positions.
+            valid: (B, M, T, V) bool.
+            layout: Of these clips.
+        """
+        raise NotImplementedError
+
+
+BackboneFactory = Callable[[], Backbone]
+
+
+class PretextTask(nn.Module):
+    """A pretext task: networks, views, loss; the training loop knows nothing else of the method.
+
+    Attributes:
+        Config: Frozen pydantic model (`TaskConfig`) of the method's keys.
+    """
+
+    Config: ClassVar[type[BaseModel]] = TaskConfig
+
+    def __init__(self, cfg: Any, backbone: BackboneFactory, layout: Layout) -> None:
+        super().__init__()
+
+    def views(self, batch: Batch, gen: torch.Generator) -> Any:
+        """Augment a batch on its device; called without gradients. The default is the batch itself."""
+        return batch
+
+    def forward(self, views: Any) -> dict[str, Tensor]:
+        """Return a dict with a scalar ``loss``; further scalars are logged as they are."""
+        raise NotImplementedError
+
+    def after_step(self, step: int, total: int) -> None:
+        """Update what no gradient updates (a momentum encoder, a queue), after optimiser step `step` of `total`."""
+
+    def encoders(self) -> dict[str, Backbone]:
+        """Name the backbones that are frozen, evaluated and fused downstream."""
+        raise NotImplementedError
+
+    def param_groups(self) -> list[dict[str, Any]] | None:
+        """Return optimiser groups, or None for one group of all trainable parameters."""
+        return None
+
+
+class ClipSource(Protocol):
+    """Clips of one part of a split on the device, in a fixed order; labels are not among what it gives."""
+
+    layout: Layout
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the clips at positions `index`, resampled as in evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Frozen features of one part of a split.
+
+    Attributes:
+        streams: Encoder name -> (n, D) float32 on the CPU.
+        names: n clip names.
+        labels: (n,) int64; None for the test part, which an evaluator must not see.
+        subjects: (n,) int64 performer ids.
+    """
+
+    streams: Mapping[str, Tensor]
+    names: Sequence[str]
+    subjects: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class EvalContext:
+    """All that an evaluator may use.
+
+    Attributes:
+        train: Features and labels of the whole training part.
+        val: (n_train,) bool, True on held-out training subjects; all choosing is done on these.
+        test: Features of the test part, without labels.
+        num_classes: C.
+        fusion: ``single``, ``concat`` (of standardised codes) or ``scores`` (sum of softmax scores).
+        seed: For an evaluator that draws.
+        device: Where to compute.
+        encoders: The frozen encoders (``needs = "encoder"`` only, else empty).
+        train_clips: Clips of the training part, in the order of `train` (``needs = "encoder"`` only).
+        test_clips: Clips of the test part, in the order of `test` (``needs = "encoder"`` only).
+    """
+
+    train: FeatureSet
+    val: Tensor
+    test: FeatureSet
+    num_classes: int
+    fusion: Literal["single", "concat", "scores"] = "single"
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    encoders: Mapping[str, Backbone] = field(default_factory=dict)
+    train_clips: ClipSource | None = None
+    test_clips: ClipSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """What an evaluator found, before anybody looked at a test label.
+
+    Attributes:
+        top: (n_test, K) int64 classes by falling score, K = min(5, C).
+        chosen: What was chosen on held-out training subjects (e.g. ``{"l2": 0.01}``), for the record.
+        extra: Other predictions by name, each with first dimension n_test, that `Evaluator.score` reads.
+    """
+
+    top: Tensor
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Evaluator(ABC):
+    """A protocol: fits on the training part, predicts the test part; versioned, never sees the task.
+
+    Attributes:
+        name: Registered name.
+        version: Raised with every change that can change the numbers.
+        needs: ``features`` (cached, frozen) or ``encoder``.
+        primary: The metric that ranks.
+        Config: Model of the keys that the constructor takes.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    needs: ClassVar[Literal["features", "encoder"]] = "features"
+    primary: ClassVar[str] = "top1"
+    Config: ClassVar[type[BaseModel]] = TaskConfig
+
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
+
+    @abstractmethod
+    def evaluate(self, ctx: EvalContext) -> EvalResult:
+        """Fit and choose on the training part, predict the test part."""
+
+    def score(self, result: EvalResult, labels: Tensor, num_classes: int) -> dict[str, float]:
+        """Compare predictions with test labels; the suite calls it once. Default: top-1, top-5, class mean.
+
+        Args:
+            result: What `evaluate` returned.
+            labels: (n_test,) int64.
+            num_classes: C.
+
+        Returns:
+            Metrics as fractions.
+        """
+        from ssl_skel.bench.metrics import classification_metrics
+
+        return classification_metrics(result.top, labels, num_classes)
+
+
+class Executor(Protocol):
+    """Runs cells somewhere (this process, child processes, a cluster) and reports how each ended."""
+
+    def run(self, tasks: Sequence[Any], report: Callable[[Any], None]) -> None:
+        """Run every task; call `report` with each outcome as it arrives."""

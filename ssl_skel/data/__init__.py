@@ -1,0 +1,1 @@
+"""Datasets: readers, the ragged store, splits, preprocessing and the device loader."""
