@@ -124,6 +124,14 @@ class PretextTask(nn.Module):
         """Name the backbones that are frozen, evaluated and fused downstream."""
         raise NotImplementedError
 
+    @classmethod
+    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
+        """Name the sets of encoders to evaluate, before anything is built; sets of more than one are fused.
+
+        The union of the sets equals the keys of `encoders()`.
+        """
+        return (("encoder",),)
+
     def param_groups(self) -> list[dict[str, Any]] | None:
         """Return optimiser groups, or None for one group of all trainable parameters."""
         return None

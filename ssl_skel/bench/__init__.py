@@ -1,0 +1,1 @@
+"""The bench: plan, cells, executors, records, statistics and boards."""

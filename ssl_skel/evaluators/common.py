@@ -1,0 +1,153 @@
+"""What feature evaluators share: checks, held-out subjects, standardisation, fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssl_skel.api import EvalContext, FeatureSet
+from ssl_skel.errors import BadData, SkelError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One stream (or one concatenation) of an evaluation, on the device.
+
+    Attributes:
+        name: Stream name, ``+`` between concatenated ones.
+        train: (n_train, D) float64.
+        labels: (n_train,) int64.
+        val: (n_train,) bool, held-out training subjects.
+        test: (n_test, D) float64.
+        num_classes: C.
+    """
+
+    name: str
+    train: Tensor
+    labels: Tensor
+    val: Tensor
+    test: Tensor
+    num_classes: int
+
+
+def train_labels(ctx: EvalContext, every_class: bool = True) -> Tensor:
+    """Return the (n_train,) int64 training labels after checking them.
+
+    Args:
+        ctx: The evaluation.
+        every_class: Refuse a training part in which a class is absent.
+
+    Raises:
+        BadData: If labels are missing, outside [0, C), or a class has no training clip.
+    """
+    labels = ctx.train.labels
+    if labels is None or len(labels) == 0:
+        raise BadData("the training part has no labels", "Check the split.")
+    if int(labels.min()) < 0 or int(labels.max()) >= ctx.num_classes:
+        raise BadData(f"a training label lies outside 0..{ctx.num_classes - 1}", "Check the dataset's class list.")
+    absent = (torch.bincount(labels, minlength=ctx.num_classes) == 0).nonzero().flatten().tolist()
+    if every_class and absent:
+        raise BadData(f"the training part has no clip of class {absent[0]} ({len(absent)} of {ctx.num_classes} "
+                      "classes are absent)", "Choose a split in which every class is seen in training.")
+    return labels
+
+
+def held_out(ctx: EvalContext) -> Tensor:
+    """Return the (n_train,) bool mask of held-out training subjects, on which all choosing is done.
+
+    Raises:
+        SkelError: If no subject is held out, or none is left to fit on.
+    """
+    held = int(ctx.val.sum())
+    if held in (0, len(ctx.val)):
+        subjects = len(torch.unique(ctx.train.subjects))
+        raise SkelError(f"nothing can be chosen: {held} of {len(ctx.val)} training clips are of held-out subjects "
+                        f"({subjects} subject(s) in the training part)", "Choose a split with two or more subjects.")
+    return ctx.val
+
+
+def stream(part: FeatureSet, name: str) -> Tensor:
+    """Return the (n, D) features of one stream after checking them.
+
+    Raises:
+        BadData: If there is no clip, or a feature is NaN or infinite.
+    """
+    features = part.streams[name]
+    if len(features) == 0:
+        raise BadData(f"stream {name!r} has no clip", "Check the split.")
+    if not bool(torch.isfinite(features).all()):
+        rows = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+        raise BadData(f"stream {name!r} has NaN or infinite features for {len(rows)} clip(s), first "
+                      f"{part.names[int(rows[0])]!r}", "The encoder diverged; pretrain it again.")
+    return features
+
+
+def stream_names(ctx: EvalContext) -> list[str]:
+    """Return the streams that this evaluation uses, in a fixed order.
+
+    Raises:
+        SkelError: If there is none, or fusion is ``single`` and there are several.
+    """
+    names = sorted(ctx.train.streams)
+    if not names or (ctx.fusion == "single" and len(names) != 1):
+        raise SkelError(f"fusion {ctx.fusion!r} can't use the streams {names}", "Name one stream, or choose a fusion.")
+    return names
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and scale of each dimension; the scale of a dimension without variance is infinite, which drops it.
+
+    A dimension counts as constant where its standard deviation is rounding error of its mean (float32 features).
+
+    Args:
+        features: (n, D).
+
+    Returns:
+        (D,) and (D,) float64.
+    """
+    features = features.double()
+    mean, std = features.mean(dim=0), features.std(dim=0, correction=0)
+    constant = std <= 1e-6 * mean.abs() + 1e-12
+    return mean, torch.where(constant, torch.inf, std)
+
+
+def standardise(features: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Return (n, D) float64 features of zero mean and unit variance on the part that gave the moments."""
+    return (features.double() - mean) / scale
+
+
+def problems(ctx: EvalContext) -> list[Problem]:
+    """Lay out what has to be fitted: one problem, or one a stream where scores are fused.
+
+    Concatenation needs no scaling here: whoever fits standardises each dimension by itself.
+    """
+    names, labels = stream_names(ctx), train_labels(ctx).to(ctx.device)
+    groups = [[name] for name in names] if ctx.fusion == "scores" else [names]
+
+    def gather(part: FeatureSet, group: list[str]) -> Tensor:
+        return torch.cat([stream(part, name) for name in group], dim=1).to(ctx.device, torch.float64)
+
+    return [Problem("+".join(group), gather(ctx.train, group), labels, ctx.val.to(ctx.device),
+                    gather(ctx.test, group), ctx.num_classes) for group in groups]
+
+
+def fuse(ctx: EvalContext,
+         solve: Callable[[Problem], tuple[Tensor, Mapping[str, float]]]) -> tuple[Tensor, dict[str, object]]:
+    """Solve every problem and add up the softmax scores.
+
+    Args:
+        ctx: The evaluation.
+        solve: Problem -> (n_test, C) logits and what was chosen on held-out subjects.
+
+    Returns:
+        (n_test, C) scores and the choices (by stream where there are several problems).
+    """
+    solved = {problem.name: solve(problem) for problem in problems(ctx)}
+    scores = sum((torch.softmax(logits, dim=1) for logits, _ in solved.values()), torch.zeros(()))
+    assert isinstance(scores, Tensor)
+    if len(solved) == 1:
+        return scores, dict(next(iter(solved.values()))[1])
+    return scores, {name: dict(chosen) for name, (_, chosen) in solved.items()}

@@ -1,0 +1,76 @@
+"""Linear evaluation: multinomial logistic regression on frozen, standardised features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
+from ssl_skel.bench.metrics import top_k
+from ssl_skel.evaluators.common import Problem, fuse, held_out, moments, standardise
+from ssl_skel.evaluators.softmax import LogisticFit, LogisticRegression
+
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+
+
+class LinearConfig(TaskConfig):
+    """Keys of the linear probe.
+
+    Attributes:
+        l2: Penalties to choose from, strongest first; of the mean cross-entropy, so they need no scaling with n.
+    """
+
+    l2: tuple[float, ...] = PENALTIES
+
+
+class LinearProbe(Evaluator):
+    """Logistic regression by L-BFGS; the penalty is chosen on held-out training subjects.
+
+    Each dimension is standardised with the moments of the part that is fitted. After choosing, the probe is
+    fitted again on the whole training part. Of equally good penalties the strongest is taken. Fusion:
+    ``concat`` fits one probe on all streams, ``scores`` one a stream (each with its own penalty) and adds up
+    the softmax scores.
+    """
+
+    name = "linear"
+    Config = LinearConfig
+    cfg: LinearConfig
+
+    def evaluate(self, ctx: EvalContext) -> EvalResult:
+        """Choose the penalty, fit, predict the test part.
+
+        Raises:
+            SkelError: If no subject is held out, a class is absent from training, or a feature is not finite.
+        """
+        held_out(ctx)
+        scores, chosen = fuse(ctx, self.solve)
+        return EvalResult(top=top_k(scores), chosen=chosen)
+
+    def solve(self, problem: Problem) -> tuple[Tensor, dict[str, float]]:
+        """Return the (n_test, C) logits of one problem, and the penalty with its held-out accuracy."""
+        l2, accuracy, start = choose_penalty(problem, self.cfg.l2)
+        mean, scale = moments(problem.train)
+        probe = LogisticRegression(standardise(problem.train, mean, scale), problem.labels, problem.num_classes)
+        fit = probe.fit(l2, start)
+        return fit.logits(standardise(problem.test, mean, scale)), {"l2": l2, "val_top1": accuracy}
+
+
+def choose_penalty(problem: Problem, penalties: tuple[float, ...]) -> tuple[float, float, LogisticFit]:
+    """Fit the whole path without the held-out subjects and take the penalty that predicts them best.
+
+    Returns:
+        The penalty, its held-out top-1, and its fit.
+    """
+    fitted, held = problem.train[~problem.val], problem.train[problem.val]
+    mean, scale = moments(fitted)
+    probe = LogisticRegression(standardise(fitted, mean, scale), problem.labels[~problem.val], problem.num_classes,
+                               tol=1e-5)
+    held, target = standardise(held, mean, scale), problem.labels[problem.val]
+    best: tuple[float, float, LogisticFit] | None = None
+    ordered = sorted(penalties, reverse=True)
+    for l2, fit in zip(ordered, probe.path(ordered), strict=True):
+        accuracy = float((fit.logits(held).argmax(dim=1) == target).double().mean())
+        if best is None or accuracy > best[1]:
+            best = (l2, accuracy, fit)
+    assert best is not None
+    return best
