@@ -64,7 +64,7 @@ def all_gather(x: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return x
-    out: Tensor = _AllGather.apply(x)  # type: ignore[no-untyped-call]
+    out: Tensor = _AllGather.apply(x)
     return out
 
 
@@ -72,7 +72,7 @@ def all_reduce_sum(x: Tensor) -> Tensor:
     """Sum a tensor over all processes; `x` itself in one process."""
     if world_size() == 1:
         return x
-    out: Tensor = _AllReduceSum.apply(x)  # type: ignore[no-untyped-call]
+    out: Tensor = _AllReduceSum.apply(x)
     return out
 
 

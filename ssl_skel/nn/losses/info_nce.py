@@ -1,4 +1,4 @@
-"""InfoNCE against a queue or the batch (van den Oord et al. 2018, arXiv 1807.03748; MoCo, arXiv 1911.05722)."""
+"""InfoNCE against a queue or the batch (CPC, arXiv 1807.03748; MoCo, arXiv 1911.05722)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_skel.nn.gather import Gather, gathered
+from ssl_skel.nn.precision import full_precision
 
 
+@full_precision
 def info_nce_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.07) -> Tensor:
     """Similarities of queries with their keys (column 0) and with a queue (the rest), over the temperature.
 
@@ -19,13 +21,14 @@ def info_nce_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: floa
         temperature: Divides the cosines.
 
     Returns:
-        (B, 1 + K) logits, float32 under autocast too.
+        (B, 1 + K) logits.
     """
-    query, key = F.normalize(query.float(), dim=1), F.normalize(key.float(), dim=1)
+    query, key = F.normalize(query, dim=1), F.normalize(key, dim=1)
     positive = (query * key).sum(1, keepdim=True)
-    return torch.cat([positive, (query @ queue.T).float()], dim=1) / temperature
+    return torch.cat([positive, (query @ queue.T)], dim=1) / temperature
 
 
+@full_precision
 def info_nce(query: Tensor, key: Tensor, queue: Tensor | None = None, temperature: float = 0.07,
              gather: Gather | None = None) -> Tensor:
     """Cross-entropy of finding each query's key among negatives: -log exp(q.k/t) / sum exp(q.n/t).
@@ -43,13 +46,14 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor | None = None, temperatur
     if queue is not None:
         return -F.log_softmax(info_nce_logits(query, key, queue, temperature), dim=1)[:, 0].mean()
     query, key = gathered(query, gather), gathered(key, gather)
-    logits = F.normalize(query.float(), dim=1) @ F.normalize(key.float(), dim=1).T / temperature
-    return F.cross_entropy(logits.float(), torch.arange(len(logits), device=logits.device))
+    logits = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
+@full_precision
 def distribution_kl(student: Tensor, teacher: Tensor, student_temperature: float = 0.1,
                     teacher_temperature: float = 0.05) -> Tensor:
-    """KL divergence from the teacher's to the student's softmax over neighbours (CMD, ECCV 2022, arXiv 2208.12448).
+    """KL divergence of the softmaxes over neighbours, teacher to student (CMD, arXiv 2208.12448).
 
     Args:
         student: (B, K) cosines of the student with K neighbours.
@@ -60,6 +64,6 @@ def distribution_kl(student: Tensor, teacher: Tensor, student_temperature: float
     Returns:
         Scalar mean over rows.
     """
-    log_student = F.log_softmax(student.float() / student_temperature, dim=1)
-    log_teacher = F.log_softmax(teacher.detach().float() / teacher_temperature, dim=1)
+    log_student = F.log_softmax(student / student_temperature, dim=1)
+    log_teacher = F.log_softmax(teacher.detach() / teacher_temperature, dim=1)
     return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

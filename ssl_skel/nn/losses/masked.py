@@ -1,4 +1,4 @@
-"""Masked prediction: joint positions (MAE, arXiv 2111.06377) or normalised motion (MAMP, arXiv 2308.07092)."""
+"""Masked prediction of joints (MAE, arXiv 2111.06377) or of normalised motion (MAMP, arXiv 2308.07092)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from ssl_skel.nn.gather import Gather
+from ssl_skel.nn.precision import full_precision
 
 
+@full_precision
 def masked_mse(prediction: Tensor, target: Tensor, weight: Tensor, gather: Gather | None = None) -> Tensor:
     """Squared error averaged over the points that count.
 
@@ -20,13 +22,13 @@ def masked_mse(prediction: Tensor, target: Tensor, weight: Tensor, gather: Gathe
     Returns:
         Scalar; zero where nothing counts.
     """
-    weight = weight.to(prediction.dtype).float()
-    error = (prediction.float() - target.float()).square().mean(-1)
+    weight = weight.to(prediction.dtype)
+    error = (prediction - target).square().mean(-1)
     sums = torch.stack([(error * weight).sum(), weight.sum()])[None]
     if gather is not None:
         sums = gather(sums)
-    total, count = sums.sum(0)
-    return total / count.clamp(min=1)
+    whole = sums.sum(0)
+    return whole[0] / whole[1].clamp(min=1)
 
 
 def motion_target(xyz: Tensor, valid: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:

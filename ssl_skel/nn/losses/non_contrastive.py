@@ -1,14 +1,17 @@
-"""Cosine losses without negatives: BYOL (arXiv 2006.07733, equation 2) and SimSiam (arXiv 2011.10566, equation 2)."""
+"""Cosine losses without negatives: BYOL (arXiv 2006.07733, eq. 2), SimSiam (arXiv 2011.10566, eq. 2)."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_skel.nn.precision import full_precision
 
+
+@full_precision
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean negative cosine of (B, D) predictions and (B, D) targets; the target gets no gradient."""
-    return -F.cosine_similarity(prediction.float(), target.detach().float(), dim=-1).mean()
+    return -F.cosine_similarity(prediction, target.detach(), dim=-1).mean()
 
 
 def byol(prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_skel.nn.gather import Gather, gathered
+from ssl_skel.nn.precision import full_precision
 
 
 def variance_hinge(z: Tensor, eps: float = 1e-4) -> Tensor:
@@ -19,10 +20,11 @@ def variance_hinge(z: Tensor, eps: float = 1e-4) -> Tensor:
 def covariance_penalty(z: Tensor) -> Tensor:
     """Sum of squared off-diagonal covariances of (B, D), over D."""
     centred = z - z.mean(0)
-    cov = (centred.T @ centred).float() / (len(z) - 1)
+    cov = (centred.T @ centred) / (len(z) - 1)
     return (cov.square().sum() - torch.diagonal(cov).square().sum()) / z.shape[1]
 
 
+@full_precision
 def vicreg(z0: Tensor, z1: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0,
            variant: Literal["code", "paper"] = "code", gather: Gather | None = None) -> Tensor:
     """Invariance + variance + covariance of two views.
@@ -40,7 +42,7 @@ def vicreg(z0: Tensor, z1: Tensor, invariance: float = 25.0, variance: float = 2
     Returns:
         Scalar.
     """
-    z0, z1 = gathered(z0, gather).float(), gathered(z1, gather).float()
+    z0, z1 = gathered(z0, gather), gathered(z1, gather)
     hinge = variance_hinge(z0) + variance_hinge(z1)
     if variant == "code":
         hinge = hinge / 2
