@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ssl_skel.data.layouts import Layout
 
 __all__ = [
-    "Backbone", "Batch", "ClipSource", "EvalContext", "EvalResult", "Evaluator", "Executor", "FeatureSet",
-    "Features", "Layout", "PretextTask", "TaskConfig",
+    "Backbone", "Batch", "ClipSource", "EvalContext", "EvalResult", "Evaluator", "Event", "Executor", "FeatureSet",
+    "Features", "Layout", "PretextTask", "TaskConfig", "Unit",
 ]
 
 
@@ -123,6 +123,14 @@ class PretextTask(nn.Module):
     def encoders(self) -> dict[str, Backbone]:
         """Name the backbones that are frozen, evaluated and fused downstream."""
         raise NotImplementedError
+
+    @classmethod
+    def check(cls, cfg: Any, layout: Layout) -> None:
+        """Refuse, when planned, what the method can't do with these clips.
+
+        Raises:
+            SkelError: With the reason.
+        """
 
     @classmethod
     def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
@@ -253,8 +261,58 @@ class Evaluator(ABC):
         return classification_metrics(result.top, labels, num_classes)
 
 
-class Executor(Protocol):
-    """Runs cells somewhere (this process, child processes, a cluster) and reports how each ended."""
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One piece of work that an executor runs: a pretraining, or one evaluation.
 
-    def run(self, tasks: Sequence[Any], report: Callable[[Any], None]) -> None:
-        """Run every task; call `report` with each outcome as it arrives."""
+    Attributes:
+        id: Of the cell.
+        kind: ``pretrain`` or ``evaluate``.
+        cell: The cell as plain JSON data.
+        options: The run's options as plain JSON data (folders, device, threads).
+    """
+
+    id: str
+    kind: Literal["pretrain", "evaluate"]
+    cell: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an executor reports of a unit.
+
+    Attributes:
+        id: Of the unit.
+        status: ``progress``, ``ok``, or how it failed (see `ssl_skel.bench.record.Failure`).
+        stage: ``pretrain``, ``extract`` or ``evaluate``.
+        message: One line.
+        traceback: Tail, for an unexpected error.
+        detail: Numbers: step, total, loss, samples per second; exit code; step and clips of a divergence.
+    """
+
+    id: str
+    status: str
+    stage: str = ""
+    message: str = ""
+    traceback: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Runs units somewhere: this process, child processes, a cluster. The grid submits and listens.
+
+    Attributes:
+        slots: How many units run at once.
+    """
+
+    slots: int
+
+    def submit(self, unit: Unit) -> None:
+        """Start a unit; returns at once, except for an executor that works in this process."""
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Return what happened, after at most `seconds`; every submitted unit ends in one final event."""
+
+    def close(self, grace: float = 10.0) -> None:
+        """Stop what still runs: ask, wait `grace` seconds, kill."""

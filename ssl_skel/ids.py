@@ -84,4 +84,4 @@ def _ast_text(path: Path) -> str:
             if (body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
                     and isinstance(body[0].value.value, str)):
                 node.body = body[1:]
-    return ast.dump(tree)
+    return ast.unparse(tree)  # unlike ast.dump, the same text on every Python version

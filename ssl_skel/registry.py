@@ -1,0 +1,316 @@
+"""What can be chosen by name, where each entry comes from, and which entries are broken.
+
+Entries are found in a fixed order: the registry and plugins that the package carries, installed entry points
+(groups ``ssl_skel.plugins``, ``.backbones``, ``.evaluators``, ``.datasets``, ``.executors``, ``.loggers``), then
+folders given by ``--plugins``. Cards are read, code is not imported until an entry is used. The first claimant
+of a name keeps it; a later one is listed as broken and names both origins.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ssl_skel import ids
+from ssl_skel.errors import BadCard, BrokenPlugin, SkelError, UnknownName
+from ssl_skel.schema import PluginCard, RegistryFile, Suite, TargetEntry
+from ssl_skel.yamlio import load_yaml, validate
+
+KINDS = ("plugins", "datasets", "backbones", "evaluators", "executors", "loggers", "suites")
+_TARGET_KINDS = KINDS[1:-1]
+_PLUGIN_PACKAGE = "ssl_skel_plugins"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that can be chosen by name.
+
+    Attributes:
+        kind: One of `KINDS`.
+        name: Unique within its kind.
+        origin: Where it was found: a folder, a file, or ``distribution version``.
+        target: ``module:Class``; for a plugin, relative to its folder.
+        summary: One line.
+        folder: Of a plugin.
+        card: Of a plugin.
+        suite: Of a suite.
+        config: Default keys of a backbone or evaluator.
+        error: Why it can't be used, or empty.
+    """
+
+    kind: str
+    name: str
+    origin: str
+    target: str = ""
+    summary: str = ""
+    folder: Path | None = None
+    card: PluginCard | None = None
+    suite: Suite | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def state(self) -> str:
+        """``ok`` or ``broken``, without importing anything."""
+        return "broken" if self.error else "ok"
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            BrokenPlugin: If the entry is broken, or its import fails; names the origin and the reason.
+        """
+        if self.error:
+            raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) is broken: {self.error}")
+        module, _, attribute = self.target.partition(":")
+        try:
+            loaded = _plugin_module(self.folder, module) if self.folder else importlib.import_module(module)
+            return getattr(loaded, attribute)
+        except SkelError:
+            raise
+        except Exception as error:  # a plugin may raise anything while it is imported
+            reason = f"{type(error).__name__}: {error}"
+            raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) can't be imported: {reason}") from error
+
+    def digest(self) -> str:
+        """Digest of a plugin's code (syntax trees of its Python files) and version.
+
+        Raises:
+            BrokenPlugin: If a file does not parse.
+        """
+        if self.folder is None or self.card is None:
+            raise BrokenPlugin(f"{self.name!r} has no folder to digest")
+        files = [path for path in self.folder.rglob("*.py") if "__pycache__" not in path.parts]
+        try:
+            return ids.digest({"code": ids.code_digest(files, self.folder), "version": self.card.version})
+        except (SyntaxError, UnicodeDecodeError, OSError) as error:
+            raise BrokenPlugin(f"plugin {self.name!r} ({self.origin}) does not parse: {error}") from None
+
+
+class Catalogue:
+    """All entries of all kinds, in the order in which they were found."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self.broken: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; a name that is taken, or an entry with an error, goes to `broken`."""
+        table = self._entries[entry.kind]
+        if entry.name in table and not entry.error:
+            first = table[entry.name].origin
+            reason = f"the name {entry.name!r} is taken: {first} has it, {entry.origin} claims it too"
+            entry = Entry(**{**entry.__dict__, "error": reason})
+        if entry.error:
+            self.broken.append(entry)
+        else:
+            table[entry.name] = entry
+
+    def names(self, kind: str) -> list[str]:
+        """Usable names of a kind, sorted."""
+        return sorted(self._entries[kind])
+
+    def entries(self, kind: str) -> list[Entry]:
+        """Usable entries of a kind, sorted by name."""
+        return [self._entries[kind][name] for name in self.names(kind)]
+
+    def get(self, kind: str, name: str) -> Entry:
+        """Look an entry up.
+
+        Raises:
+            BrokenPlugin: If an entry of that name exists but is broken.
+            UnknownName: If none exists; suggests the nearest.
+        """
+        table = self._entries[kind]
+        if name in table:
+            return table[name]
+        for entry in self.broken:
+            if (entry.kind, entry.name) == (kind, name):
+                raise BrokenPlugin(f"{kind[:-1]} {name!r} ({entry.origin}) is broken: {entry.error}")
+        raise UnknownName(kind[:-1], name, table)
+
+    def load(self, kind: str, name: str) -> Any:
+        """Look an entry up and import its target (see `Entry.load`)."""
+        return self.get(kind, name).load()
+
+    def suite(self, name: str) -> Suite:
+        """Look a suite up."""
+        suite = self.get("suites", name).suite
+        assert suite is not None  # a suite entry always has one
+        return suite
+
+
+def bundled_root() -> Path:
+    """Folder with ``registry.yaml`` and ``plugins/``: inside the wheel, or the repository's top."""
+    packed = Path(__file__).parent / "_bundled"
+    return packed if packed.is_dir() else Path(__file__).parent.parent
+
+
+@lru_cache(maxsize=8)
+def discover(paths: tuple[str, ...] = ()) -> Catalogue:
+    """Find everything that can be chosen.
+
+    Args:
+        paths: Folders given by ``--plugins``: a plugin, a folder of plugins, or a folder with its own
+            ``registry.yaml``.
+
+    Raises:
+        BadCard: If a given folder does not exist, or holds neither.
+    """
+    catalogue = Catalogue()
+    root = bundled_root()
+    for entry in _registry_entries(root / "registry.yaml", f"ssl_skel ({root})"):
+        catalogue.add(entry)
+    for entry in _entry_points():
+        catalogue.add(entry)
+    for text in paths:
+        for entry in _outside(Path(text).expanduser()):
+            catalogue.add(entry)
+    return catalogue
+
+
+def load_plugin(name: str, paths: Sequence[str] = ()) -> Any:
+    """Import a plugin's task class (shorthand for ``discover(paths).load("plugins", name)``)."""
+    return discover(tuple(paths)).load("plugins", name)
+
+
+def static_version(target: str) -> int:
+    """Read the ``version`` of the class at `target` from its source, without importing it.
+
+    Args:
+        target: ``module:Class``.
+
+    Returns:
+        The class attribute's value, or 1 where the class does not set it.
+    """
+    import ast
+
+    module, _, name = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return 1
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for item in node.body:
+                names = [item.target] if isinstance(item, ast.AnnAssign) else getattr(item, "targets", [])
+                if any(getattr(n, "id", "") == "version" for n in names):
+                    value = getattr(item, "value", None)
+                    return int(value.value) if isinstance(value, ast.Constant) else 1  # type: ignore[arg-type]
+    return 1
+
+
+def _outside(path: Path) -> Iterator[Entry]:
+    if not path.is_dir():
+        raise BadCard(f"--plugins {path}: no such folder")
+    if (path / "plugin.yaml").is_file():
+        yield plugin_entry(path, str(path))
+    elif (path / "registry.yaml").is_file():
+        yield from _registry_entries(path / "registry.yaml", str(path))
+    else:
+        cards = sorted(path.glob("*/plugin.yaml"))
+        if not cards:
+            raise BadCard(f"--plugins {path}: holds no plugin.yaml, registry.yaml or folder of plugins")
+        for card in cards:
+            yield plugin_entry(card.parent, str(card.parent))
+
+
+def _registry_entries(path: Path, origin: str) -> Iterator[Entry]:
+    index = validate(RegistryFile, load_yaml(path), str(path))
+    for pattern in index.plugins:
+        if ".." in Path(pattern).parts or Path(pattern).is_absolute():
+            raise BadCard(f"{path}: plugins: {pattern!r} leaves the folder")
+        for folder in sorted(path.parent.glob(pattern)):
+            if folder.is_dir() and not folder.name.startswith(("_", ".")):
+                yield plugin_entry(folder, origin)
+    for kind in _TARGET_KINDS:
+        for name, item in getattr(index, kind).items():
+            yield _target_entry(kind, name, item, origin)
+    for name, suite in index.suites.items():
+        yield Entry("suites", name, origin, summary=suite.title, suite=suite)
+
+
+def _target_entry(kind: str, name: str, item: TargetEntry, origin: str) -> Entry:
+    return Entry(kind, name, origin, target=item.target, summary=item.summary, config=dict(item.config))
+
+
+def plugin_entry(folder: Path, origin: str) -> Entry:
+    """Read a plugin's card; whatever is wrong becomes the entry's error.
+
+    Args:
+        folder: The plugin's folder.
+        origin: How the listing names where it comes from.
+    """
+    name = folder.name.replace("_", "-") if not (folder / "plugin.yaml").is_file() else folder.name
+    try:
+        card = validate(PluginCard, load_yaml(folder / "plugin.yaml"), str(folder / "plugin.yaml"))
+    except BadCard as error:
+        return Entry("plugins", name, origin, folder=folder, error=error.message)
+    base = Entry("plugins", card.name, origin, card.target, card.summary, folder, card)
+    problem = _card_problem(card, folder)
+    return Entry(**{**base.__dict__, "error": problem}) if problem else base
+
+
+def _card_problem(card: PluginCard, folder: Path) -> str:
+    if card.name.replace("-", "_") != folder.name.replace("-", "_"):
+        return f"its card says {card.name!r}, its folder {folder.name!r}; they must be equal"
+    module = card.target.partition(":")[0]
+    if not (folder / (module.replace(".", "/") + ".py")).is_file():
+        return f"its target {card.target!r} names no file in {folder}"
+    missing = [name for name in card.requires if not _installed(name)]
+    return f"it requires {', '.join(missing)}, which is not installed" if missing else ""
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _entry_points() -> Iterator[Entry]:
+    for kind in KINDS[:-1]:
+        for point in sorted(importlib.metadata.entry_points(group=f"ssl_skel.{kind}"), key=lambda p: p.name):
+            dist = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
+            if kind != "plugins":
+                yield Entry(kind, point.name, dist, target=point.value)
+                continue
+            folder = _package_folder(point.value.partition(":")[0])
+            if folder is None:
+                yield Entry(kind, point.name, dist, error=f"its package {point.value!r} can't be found")
+            else:
+                yield plugin_entry(folder, dist)
+
+
+def _package_folder(package: str) -> Path | None:
+    """Folder of a dotted package, found without importing any part of it."""
+    top, *rest = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(place).joinpath(*rest)
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def _plugin_module(folder: Path, module: str) -> types.ModuleType:
+    """Import a module of a plugin folder as part of a package of its own, so that relative imports work."""
+    unique = ids.short_id(str(folder.resolve()))[:8]
+    package = f"{_PLUGIN_PACKAGE}.{folder.name.replace('-', '_')}_{unique}"
+    for name, places in ((_PLUGIN_PACKAGE, []), (package, [str(folder)])):
+        if name not in sys.modules:
+            parent = types.ModuleType(name)
+            parent.__path__ = places
+            sys.modules[name] = parent
+    return importlib.import_module(f"{package}.{module}")
