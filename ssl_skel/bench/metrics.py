@@ -33,13 +33,13 @@ def classification_metrics(top: Tensor, labels: Tensor, num_classes: int) -> dic
         num_classes: C; top-5 is left out where it can't be wrong (C <= 5).
 
     Returns:
-        ``top1``, ``top5`` and ``mean_class`` (the mean over present classes of the class accuracy), fractions.
+        ``top1``, ``top5`` and ``mean_class`` (mean over present classes of the class accuracy), fractions.
 
     Raises:
         SkelError: If there is nothing to compare or the lengths differ.
     """
     if len(labels) == 0 or len(top) != len(labels):
-        raise SkelError(f"{len(top)} predictions against {len(labels)} labels", "Check the test part of the split.")
+        raise SkelError(f"{len(top)} predictions against {len(labels)} labels", "Check the test part.")
     hits = top.cpu() == labels.cpu()[:, None]
     first = hits[:, 0].double()
     metrics = {"top1": float(first.mean())}

@@ -47,11 +47,11 @@ def train_labels(ctx: EvalContext, every_class: bool = True) -> Tensor:
     if labels is None or len(labels) == 0:
         raise BadData("the training part has no labels", "Check the split.")
     if int(labels.min()) < 0 or int(labels.max()) >= ctx.num_classes:
-        raise BadData(f"a training label lies outside 0..{ctx.num_classes - 1}", "Check the dataset's class list.")
+        raise BadData(f"a training label lies outside 0..{ctx.num_classes - 1}", "Check the class list.")
     absent = (torch.bincount(labels, minlength=ctx.num_classes) == 0).nonzero().flatten().tolist()
     if every_class and absent:
-        raise BadData(f"the training part has no clip of class {absent[0]} ({len(absent)} of {ctx.num_classes} "
-                      "classes are absent)", "Choose a split in which every class is seen in training.")
+        raise BadData(f"the training part has no clip of class {absent[0]} ({len(absent)} of "
+                      f"{ctx.num_classes} classes are absent)", "Choose a split that trains on every class.")
     return labels
 
 
@@ -64,8 +64,9 @@ def held_out(ctx: EvalContext) -> Tensor:
     held = int(ctx.val.sum())
     if held in (0, len(ctx.val)):
         subjects = len(torch.unique(ctx.train.subjects))
-        raise SkelError(f"nothing can be chosen: {held} of {len(ctx.val)} training clips are of held-out subjects "
-                        f"({subjects} subject(s) in the training part)", "Choose a split with two or more subjects.")
+        raise SkelError(f"nothing can be chosen: {held} of {len(ctx.val)} training clips are of held-out "
+                        f"subjects ({subjects} subject(s) in the training part)",
+                        "Choose a split with two or more training subjects.")
     return ctx.val
 
 
@@ -93,14 +94,14 @@ def stream_names(ctx: EvalContext) -> list[str]:
     """
     names = sorted(ctx.train.streams)
     if not names or (ctx.fusion == "single" and len(names) != 1):
-        raise SkelError(f"fusion {ctx.fusion!r} can't use the streams {names}", "Name one stream, or choose a fusion.")
+        raise SkelError(f"fusion {ctx.fusion!r} can't use the streams {names}", "Name one or fuse them.")
     return names
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and scale of each dimension; the scale of a dimension without variance is infinite, which drops it.
+    """Mean and scale of each dimension; an infinite scale drops a dimension without variance.
 
-    A dimension counts as constant where its standard deviation is rounding error of its mean (float32 features).
+    A dimension has none where its standard deviation is rounding error of its mean (features are float32).
 
     Args:
         features: (n, D).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
@@ -17,7 +16,7 @@ class LinearConfig(TaskConfig):
     """Keys of the linear probe.
 
     Attributes:
-        l2: Penalties to choose from, strongest first; of the mean cross-entropy, so they need no scaling with n.
+        l2: Penalties to choose from, beside the mean cross-entropy, so they need no scaling with n.
     """
 
     l2: tuple[float, ...] = PENALTIES
