@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from ssl_skel.schema import Model
+from ssl_skel import ids
+from ssl_skel.schema import Model, Name
 
 RECORD_SCHEMA = 1
+
+CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CellKey(Model):
@@ -21,14 +25,14 @@ class CellKey(Model):
         fusion: ``single``, ``concat`` or ``scores``.
     """
 
-    plugin: str
-    label: str = ""
-    backbone: str
-    dataset: str
-    split: str
-    evaluator: str
+    plugin: Name
+    label: str = Field("", max_length=60)
+    backbone: Name
+    dataset: Name
+    split: Name
+    evaluator: Name
     seed: int
-    streams: str
+    streams: str = Field(max_length=500)
     fusion: Literal["single", "concat", "scores"]
 
 
@@ -63,8 +67,8 @@ class Counts(Model):
 class Predictions(Model):
     """Where the per-clip predictions lie, relative to the output folder."""
 
-    path: str
-    sha256: str
+    path: str = Field(max_length=100)
+    sha256: Sha256
 
 
 class Record(Model):
@@ -82,11 +86,14 @@ class Record(Model):
         time_s: ``pretrain``, ``extract``, ``evaluate``.
         cost: ``params``, ``pretrain_hours``, ``samples_per_s``, ``peak_mb``, ``steps``.
         env: Machine, device, threads, versions, git state.
+        seal: `seal_of` the rest; the store sets it when it writes and checks it when it reads.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
     schema_: Literal[1] = Field(1, alias="schema")
-    id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    pretrain_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    id: CellId
+    pretrain_id: CellId
     suite: str
     cell: CellKey
     versions: dict[str, str | int]
@@ -99,13 +106,23 @@ class Record(Model):
     n: Counts
     num_classes: int
     selection: Literal["last"] = "last"
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Any] = Field({})
     predictions: Predictions
     time_s: dict[str, float]
     cost: dict[str, float | None]
     env: dict[str, Any]
     started: str
     finished: str
+    seal: str = ""
+
+
+def seal_of(raw: dict[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of a record without its seal: a hand that edits it breaks it.
+
+    Raises:
+        ValueError: If a value has no place in canonical JSON (NaN, infinity).
+    """
+    return ids.digest({key: value for key, value in raw.items() if key != "seal"})
 
 
 class Failure(Model):
@@ -113,8 +130,8 @@ class Failure(Model):
 
     Attributes:
         id: Of the pretraining or evaluation cell.
-        status: ``error`` (raised), ``refused`` (a user's mistake), ``diverged`` (loss not finite), ``crashed``
-            (process ended by itself), ``killed`` (by a signal), ``timeout``, ``interrupted``.
+        status: ``error`` (raised), ``refused`` (a user's mistake), ``diverged`` (loss not finite),
+            ``crashed`` (process ended by itself), ``killed`` (by a signal), ``timeout``, ``interrupted``.
         stage: ``pretrain``, ``extract``, ``evaluate``.
         message: One line.
         traceback: Tail, for `error`.
@@ -122,12 +139,12 @@ class Failure(Model):
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
-    id: str
+    id: CellId
     cell: dict[str, Any]
     status: Literal["error", "refused", "diverged", "crashed", "killed", "timeout", "interrupted"]
     stage: str
     message: str
     traceback: str = ""
-    detail: dict[str, Any] = {}
-    env: dict[str, Any] = {}
+    detail: dict[str, Any] = Field({})
+    env: dict[str, Any] = Field({})
     when: str
