@@ -1,4 +1,4 @@
-"""Losses as pure functions, one family a file. `gather` (`nn.gather.all_gather`) concatenates over processes."""
+"""Losses as pure functions, a family a file; `gather` (`nn.gather.all_gather`) joins processes."""
 
 from ssl_skel.nn.losses.barlow import barlow_twins
 from ssl_skel.nn.losses.dino import dino, koleo
