@@ -41,7 +41,7 @@ class PredictionTable:
         return np.asarray(self.top[:, 0] == self.labels)
 
 
-def format_predictions(clips: Sequence[str], labels: ArrayLike, top: ArrayLike) -> bytes:
+def write_predictions(clips: Sequence[str], labels: ArrayLike, top: ArrayLike) -> bytes:
     """Write predictions as CSV; equal predictions give equal bytes.
 
     Args:
@@ -65,11 +65,11 @@ def format_predictions(clips: Sequence[str], labels: ArrayLike, top: ArrayLike) 
     return out.getvalue().encode("utf-8")
 
 
-def parse_predictions(data: bytes, origin: str) -> PredictionTable:
+def read_predictions(data: bytes, origin: str) -> PredictionTable:
     """Read predictions back.
 
     Args:
-        data: From `format_predictions`.
+        data: From `write_predictions`.
         origin: Names the file in errors.
 
     Raises:

@@ -20,11 +20,11 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "timm", "accelerate", "sa
 """Distributions whose version can change a number or a file."""
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
+def environment(device: object = "cpu") -> dict[str, Any]:
     """Describe this machine and what is installed, without importing anything heavy.
 
     Args:
-        device: What the numbers are computed on: ``cpu``, ``cuda``, ``cuda:1``.
+        device: What the numbers are computed on: ``cpu``, ``cuda``, or a torch device.
 
     Returns:
         Plain data for a record: ``platform``, ``python``, ``cpu``, ``cores``, ``memory_mb``, ``device``,
@@ -33,9 +33,16 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     return {
         "platform": platform.platform(), "python": platform.python_version(), "machine": platform.machine(),
         "cpu": _cpu_name(), "cores": _cores(), "memory_mb": _memory_mb(),
-        "device": device, "device_name": _device_name(device), "threads": _threads(),
+        "device": str(device), "device_name": _device_name(str(device)), "threads": _threads(),
         "packages": package_versions(), "ssl_skel": ssl_skel.__version__, "git": git_state(),
     }
+
+
+def versions() -> dict[str, str | int]:
+    """Versions of what every record names: the suite, Python, torch, numpy."""
+    found = package_versions()
+    return {"suite": ssl_skel.__version__, "python": platform.python_version(),
+            **{name: found[name] for name in ("torch", "numpy") if name in found}}
 
 
 @functools.cache

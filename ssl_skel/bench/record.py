@@ -12,7 +12,7 @@ from ssl_skel.schema import Model, Name
 RECORD_SCHEMA = 1
 
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
 class CellKey(Model):
@@ -65,7 +65,7 @@ class Counts(Model):
 
 
 class Predictions(Model):
-    """Where the per-clip predictions lie, relative to the output folder."""
+    """Where the per-clip predictions lie, relative to the output folder; the store fills it in."""
 
     path: str = Field(max_length=100)
     sha256: Sha256
@@ -84,7 +84,8 @@ class Record(Model):
         ci95: Metric -> bootstrap interval over clips.
         chosen: What the evaluator chose on held-out training subjects.
         time_s: ``pretrain``, ``extract``, ``evaluate``.
-        cost: ``params``, ``pretrain_hours``, ``samples_per_s``, ``peak_mb``, ``steps``.
+        cost: ``params``, ``pretrain_hours``, ``samples_per_s``, ``steps``, ``pretrain_peak_mb``,
+            ``eval_peak_mb``; what was not measured is None.
         env: Machine, device, threads, versions, git state.
         seal: `seal_of` the rest; the store sets it when it writes and checks it when it reads.
     """

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ssl_skel import fsio, yamlio
-from ssl_skel.bench.predictions import PredictionTable, parse_predictions
+from ssl_skel.bench.predictions import PredictionTable, read_predictions
 from ssl_skel.bench.record import CellKey, Failure, Predictions, Record, seal_of
 from ssl_skel.errors import BadRecord
 from ssl_skel.schema import NAME, Model
@@ -75,20 +75,19 @@ class RecordStore:
         """Seal a record and write it after its predictions; a failure of the same cell is cleared.
 
         Args:
-            record: Its `predictions` must be `predictions_ref` of the same bytes; its seal is set here.
-            predictions: From `ssl_skel.bench.predictions.format_predictions`.
+            record: Its `predictions` and its seal are set here.
+            predictions: From `ssl_skel.bench.predictions.write_predictions`.
 
         Returns:
             The path of the record.
 
         Raises:
-            BadRecord: If the record does not agree with itself or with its predictions.
+            BadRecord: If the record does not agree with itself.
             OutputError: If the folder can't be written.
         """
         path = self.record_path(record.id, record.cell)
-        if record.predictions != predictions_ref(record.id, predictions):
-            raise BadRecord(f"record {record.id} does not refer to the predictions given with it")
-        raw = record.model_dump(mode="json", by_alias=True)
+        referred = record.model_copy(update={"predictions": predictions_ref(record.id, predictions)})
+        raw = referred.model_dump(mode="json", by_alias=True)
         try:
             raw["seal"] = seal_of(raw)
             sealed = _validate(Record, raw, str(path))
@@ -185,7 +184,7 @@ class RecordStore:
         data = _read(path, MAX_PREDICTION_BYTES)
         if predictions_ref(record.id, data) != record.predictions:
             raise BadRecord(f"{path} is not what record {record.id} was computed from: sha256 differs", REDO)
-        table = parse_predictions(data, str(path))
+        table = read_predictions(data, str(path))
         if len(table) != record.n.test:
             raise BadRecord(f"{path} holds {len(table)} clips, record {record.id} says {record.n.test}", REDO)
         return table

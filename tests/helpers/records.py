@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ssl_skel import ids
-from ssl_skel.bench.predictions import PredictionTable, format_predictions, rescore
+from ssl_skel.bench.predictions import PredictionTable, write_predictions, rescore
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import RecordStore, predictions_ref
 
@@ -40,7 +40,7 @@ def make_record(accuracy: float = 0.5, *, plugin: str = "simclr", seed: int = 0,
     cell.update({key: changes.pop(key) for key in list(changes) if key in cell})
     record_id = changes.pop("id", None) or ids.short_id([cell, repr(sorted(changes.items()))])
     table = make_predictions(accuracy, predictions_seed, n, classes)
-    data = format_predictions(table.clips, table.labels, table.top)
+    data = write_predictions(table.clips, table.labels, table.top)
     raw: dict[str, Any] = {
         "id": record_id, "pretrain_id": ids.short_id(["pretrain", plugin, seed]), "suite": "made-up", "cell": cell,
         "versions": {"suite": "0.1.0", "plugin": 1, "evaluator": 1, "backbone": 1},
