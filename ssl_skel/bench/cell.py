@@ -1,0 +1,200 @@
+"""Runs one cell: a pretraining (task, training, encoders) or an evaluation (features, protocol, record)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_skel import __version__, ids
+from ssl_skel.api import Backbone, EvalContext, EvalResult, Evaluator, Event, PretextTask, Unit
+from ssl_skel.bench.cells import EvalCell, PretrainCell
+from ssl_skel.bench.encoders import load_encoders, save_encoders
+from ssl_skel.bench.features import extract, feature_set
+from ssl_skel.bench.metrics import bootstrap_ci
+from ssl_skel.bench.predictions import format_predictions
+from ssl_skel.bench.provenance import environment
+from ssl_skel.bench.record import Counts, Digests, Record
+from ssl_skel.bench.store import RecordStore, predictions_ref
+from ssl_skel.bench.timestamps import now
+from ssl_skel.data.layouts import Layout
+from ssl_skel.data.open import SplitView, open_split
+from ssl_skel.errors import BrokenPlugin, DigestMismatch
+from ssl_skel.fsio import make_folder, write_atomic
+from ssl_skel.registry import Catalogue, discover
+from ssl_skel.runtime import Runtime, peak_mb, pick_device
+from ssl_skel.seed import derive
+from ssl_skel.train import TrainJob, TrainReport, encoders_of, pretrain
+from ssl_skel.yamlio import validate
+
+Report = Callable[[Event], None]
+
+
+class _Where:
+    """Options of a run, as a unit carries them."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.out = Path(options["out"])
+        self.data_root = Path(options["data_root"])
+        self.suite = str(options["suite"])
+        self.device = pick_device(options.get("device", "auto"))
+        self.checkpoint_s = float(options.get("checkpoint_s", 60.0))
+        self.catalogue: Catalogue = discover(tuple(options.get("plugins", ())))
+        if options.get("threads"):
+            torch.set_num_threads(int(options["threads"]))
+
+    def split(self, cell: PretrainCell | EvalCell, frames: int) -> SplitView:
+        card = self.catalogue.load("datasets", cell.dataset)
+        view = open_split(card, cell.split, self.data_root, preprocessing=cell.preprocessing.name, frames=frames,
+                          device=self.device)
+        if view.digest != cell.dataset_digest:
+            raise DigestMismatch(f"{cell.dataset} is not the data that was planned with", "Run the command again.")
+        return view
+
+
+def build_task(catalogue: Catalogue, cell: PretrainCell, layout: Layout) -> PretextTask:
+    """Build a cell's task, its weights drawn from the cell's seed.
+
+    Args:
+        catalogue: Where names are looked up.
+        cell: The pretraining.
+        layout: Of the clips.
+
+    Raises:
+        BrokenPlugin: If the plugin's code is no longer the code that was planned.
+    """
+    entry = catalogue.get("plugins", cell.plugin)
+    if entry.digest() != cell.plugin_digest:
+        raise BrokenPlugin(f"plugin {cell.plugin!r} has changed since the run was planned", "Run the command again.")
+    task_class, backbone_class = entry.load(), catalogue.load("backbones", cell.backbone)
+    config = validate(task_class.Config, cell.config, cell.plugin)
+    backbone_config = validate(backbone_class.Config, cell.backbone_config, cell.backbone)
+
+    def backbone() -> Backbone:
+        built: Backbone = backbone_class(backbone_config, layout)
+        return built
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(cell.seed, "init"))
+        task: PretextTask = task_class(config, backbone, layout)
+    return task
+
+
+def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
+    """Run a pretraining cell and leave its encoders, curves and card in ``pretrain/<id>/``."""
+    cell, where = PretrainCell.model_validate(unit.cell), _Where(unit.options)
+    folder = make_folder(where.out, "pretrain", cell.id)
+    view = where.split(cell, cell.train.frames)
+    clips = view.pretraining()
+    task = build_task(where.catalogue, cell, clips.layout)
+    started = now()
+    job = TrainJob(cell.id, task, clips, cell.train, cell.seed, folder,
+                   Runtime(where.device, cell.precision), where.checkpoint_s, stop,
+                   lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)))
+    task, cost = pretrain(job)
+    encoders = encoders_of(task)
+    _check_encoders(cell, encoders)
+    sha = save_encoders(folder, encoders)
+    card = {"schema": 1, "id": cell.id, "cell": cell.model_dump(mode="json"), "encoders_sha256": sha,
+            "cost": _cost(cost, task, encoders), "env": environment(str(where.device)), "started": started, "finished": now()}
+    write_atomic(folder / "card.json", json.dumps(card, indent=1, sort_keys=True) + "\n")
+    for name in ("last.ckpt", "previous.ckpt"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _check_encoders(cell: PretrainCell, encoders: Mapping[str, nn.Module]) -> None:
+    wanted = {name for streams in cell.stream_sets for name in streams}
+    if not wanted <= set(encoders):
+        raise BrokenPlugin(f"plugin {cell.plugin!r}: stream_sets names {sorted(wanted)}, encoders() gives "
+                           f"{sorted(encoders)}")
+
+
+def _cost(cost: TrainReport, task: PretextTask, encoders: Mapping[str, nn.Module]) -> dict[str, float | None]:
+    return {"params": float(sum(p.numel() for p in _distinct(encoders.values()))),
+            "params_pretraining": float(sum(p.numel() for p in task.parameters())),
+            "pretrain_s": cost.seconds, "samples_per_s": cost.samples_per_s, "peak_mb": cost.peak_mb,
+            "steps": float(cost.steps), "loss": cost.loss}
+
+
+def _distinct(modules: Any) -> list[Tensor]:
+    return list({id(p): p for module in modules for p in module.parameters()}.values())
+
+
+def run_evaluation(unit: Unit, report: Report) -> None:
+    """Run an evaluation cell and write its record."""
+    cell, where = EvalCell.model_validate(unit.cell), _Where(unit.options)
+    started = now()
+    folder = where.out / "pretrain" / cell.pretrain_id
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    pretraining = PretrainCell.model_validate(card["cell"])
+    view = where.split(cell, cell.frames)
+    evaluator = _evaluator(where.catalogue, cell)
+
+    def encoders() -> dict[str, Backbone]:
+        task = build_task(where.catalogue, pretraining, view.layout)
+        return load_encoders(folder, task, card["encoders_sha256"], where.device)
+
+    report(Event(cell.id, "progress", "extract"))
+    began = time.perf_counter()
+    context = _context(cell, where, view, encoders, evaluator)
+    extracted = time.perf_counter()
+    report(Event(cell.id, "progress", "evaluate"))
+    result = evaluator.evaluate(context)
+    evaluated = time.perf_counter()
+    times = {"pretrain": card["cost"]["pretrain_s"], "extract": extracted - began, "evaluate": evaluated - extracted}
+    _write_record(cell, where, view, evaluator, result, card, pretraining, times, started)
+
+
+def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
+    cls = catalogue.load("evaluators", cell.evaluator)
+    evaluator: Evaluator = cls(validate(cls.Config, cell.evaluator_config, cell.evaluator))
+    return evaluator
+
+
+def _context(cell: EvalCell, where: _Where, view: SplitView, encoders: Callable[[], dict[str, Backbone]],
+             evaluator: Evaluator) -> EvalContext:
+    features = extract(where.out, cell, view, encoders)
+    alive = encoders() if evaluator.needs == "encoder" else {}
+    return EvalContext(
+        train=feature_set(features, cell.streams, view, "train"), val=torch.from_numpy(view.parts.val),
+        test=feature_set(features, cell.streams, view, "test"), num_classes=len(view.card.classes),
+        fusion=cell.fusion, seed=cell.seed, device=where.device,
+        encoders={name: alive[name] for name in cell.streams} if alive else {},
+        train_clips=view.train if alive else None, test_clips=view.test if alive else None)
+
+
+def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Evaluator, result: EvalResult,
+                  card: dict[str, Any], pretraining: PretrainCell, times: dict[str, float], started: str) -> None:
+    labels = view.test_labels
+    metrics = evaluator.score(result, labels, len(view.card.classes))
+    correct = result.top[:, 0].cpu() == labels
+    config = {"task": pretraining.config, "train": pretraining.train.model_dump(mode="json"),
+              "backbone": pretraining.backbone_config, "evaluator": cell.evaluator_config, "frames": cell.frames,
+              "preprocessing": cell.preprocessing.model_dump(mode="json"), "precision": pretraining.precision}
+    predictions = format_predictions(view.test_names, labels, result.top)
+    cost = card["cost"]
+    record = Record(
+        id=cell.id, pretrain_id=cell.pretrain_id, suite=where.suite, cell=cell.key(),
+        versions={"ssl_skel": __version__, "plugin": pretraining.plugin_version, "backbone": pretraining.backbone_version,
+                  "evaluator": cell.evaluator_version, "core": ids.CORE_NUMERICS},
+        digests=Digests(
+            plugin=pretraining.plugin_digest, dataset=cell.dataset_digest, split=cell.split_digest,
+            core=ids.digest([ids.CORE_NUMERICS, cell.backbone, pretraining.backbone_version, cell.evaluator,
+                             cell.evaluator_version, cell.preprocessing.version]),
+            config=ids.digest(config), encoder=card["encoders_sha256"]),
+        config=config, primary=evaluator.primary, metrics=metrics,
+        ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},
+        n=Counts(train=len(view.parts.train), val=int(view.parts.val.sum()), test=len(view.parts.test)),
+        num_classes=len(view.card.classes), chosen=dict(result.chosen),
+        predictions=predictions_ref(cell.id, predictions), time_s=times,
+        cost={"params": cost["params"], "pretrain_hours": cost["pretrain_s"] / 3600,
+              "samples_per_s": cost["samples_per_s"] or None, "steps": cost["steps"],
+              "pretrain_peak_mb": cost["peak_mb"] if cost["steps"] else None, "eval_peak_mb": peak_mb(where.device)},
+        env=environment(str(where.device)), started=started, finished=now())
+    RecordStore(where.out).write(record, predictions)

@@ -1,0 +1,150 @@
+"""Cells of a plan: a pretraining, and the evaluations that reuse its encoders. Their ids say what they are."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ssl_skel import ids
+from ssl_skel.bench.record import CellKey
+from ssl_skel.schema import Model, TrainConfig
+
+
+class Preprocessing(Model):
+    """A preprocessing family and its version."""
+
+    name: str
+    version: int
+
+
+class PretrainCell(Model):
+    """One pretraining: everything that can change its weights.
+
+    Attributes:
+        id: Hash of `identity`.
+        label: Name of the entry on the board; not in the id.
+        split: Split whose training part is used; only its `train_digest` is in the id, so splits with the
+            same training part share a pretraining.
+        plugin_digest: Syntax trees of the plugin's folder, and its version.
+        dataset_digest: Content of the store.
+        train_digest: Names of the training clips.
+        stream_sets: Sets of encoders to be evaluated; not in the id.
+    """
+
+    id: str = ""
+    plugin: str
+    plugin_version: int
+    label: str = ""
+    backbone: str
+    backbone_version: int
+    dataset: str
+    split: str
+    seed: int
+    config: dict[str, Any]
+    train: TrainConfig
+    backbone_config: dict[str, Any]
+    preprocessing: Preprocessing
+    precision: Literal["fp32", "bf16"]
+    plugin_digest: str
+    dataset_digest: str
+    train_digest: str
+    stream_sets: tuple[tuple[str, ...], ...]
+
+    def identity(self) -> dict[str, Any]:
+        """What the id is a hash of: everything that can change a weight, and nothing else."""
+        left_out = {"id", "label", "split", "dataset", "stream_sets"}
+        return {"core": ids.CORE_NUMERICS, **self.model_dump(mode="json", exclude=left_out)}
+
+    def with_id(self) -> PretrainCell:
+        """The same cell with its id filled in."""
+        return self.model_copy(update={"id": ids.short_id(self.identity())})
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        return f"{name} ({self.backbone}) on {self.dataset}/{self.split}, seed {self.seed}"
+
+
+class EvalCell(Model):
+    """One evaluation of one set of encoders under one protocol."""
+
+    id: str = ""
+    pretrain_id: str
+    plugin: str
+    label: str = ""
+    backbone: str
+    dataset: str
+    split: str
+    seed: int
+    evaluator: str
+    evaluator_version: int
+    evaluator_config: dict[str, Any]
+    streams: tuple[str, ...]
+    fusion: Literal["single", "concat", "scores"]
+    frames: int
+    preprocessing: Preprocessing
+    dataset_digest: str
+    split_digest: str
+
+    def identity(self) -> dict[str, Any]:
+        """What the id is a hash of."""
+        left_out = {"id", "label", "split", "dataset", "plugin", "backbone"}
+        return {"core": ids.CORE_NUMERICS, **self.model_dump(mode="json", exclude=left_out)}
+
+    def with_id(self) -> EvalCell:
+        """The same cell with its id filled in."""
+        return self.model_copy(update={"id": ids.short_id(self.identity())})
+
+    def key(self) -> CellKey:
+        """The part that a record repeats."""
+        return CellKey(plugin=self.plugin, label=self.label, backbone=self.backbone, dataset=self.dataset,
+                       split=self.split, evaluator=self.evaluator, seed=self.seed, streams="+".join(self.streams),
+                       fusion=self.fusion)
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        fused = f", {self.fusion}" if self.fusion != "single" else ""
+        return f"{self.evaluator} of {name} {'+'.join(self.streams)}{fused} on {self.dataset}/{self.split}"
+
+
+class Refusal(Model):
+    """An entry that was refused when planned, and why."""
+
+    plugin: str
+    dataset: str
+    reason: str
+
+
+class Plan(Model):
+    """What a run will do; written to ``plan.json`` before anything starts.
+
+    Attributes:
+        suite: Name of the suite, or ``custom``.
+        pretrainings: In the order in which they run.
+        evaluations: In the order in which they run.
+        refused: Entries that can't be run, with the reason.
+        missing: Datasets that are not prepared: name -> reason.
+        warnings: Known leaks of the splits, incomplete data.
+    """
+
+    suite: str
+    title: str = ""
+    baseline: str = "random"
+    pretrainings: tuple[PretrainCell, ...]
+    evaluations: tuple[EvalCell, ...]
+    refused: tuple[Refusal, ...] = ()
+    missing: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+    def pretraining(self, pretrain_id: str) -> PretrainCell:
+        """The pretraining with this id."""
+        return next(cell for cell in self.pretrainings if cell.id == pretrain_id)
+
+    def file_content(self) -> dict[str, Any]:
+        """Content of ``plan.json``: the expected cells, for boards and `bench status`."""
+        return {"schema": 1, "suite": self.suite, "title": self.title, "baseline": self.baseline,
+                "pretrainings": [cell.model_dump(mode="json") for cell in self.pretrainings],
+                "cells": [{"id": cell.id, "pretrain_id": cell.pretrain_id, "cell": cell.key().model_dump(mode="json")}
+                          for cell in self.evaluations]}

@@ -1,0 +1,1 @@
+"""Executors: where units run. Each satisfies `ssl_skel.api.Executor`."""

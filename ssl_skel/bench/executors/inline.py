@@ -1,0 +1,42 @@
+"""Runs units in this process, one after the other: the simplest executor, and the one to debug in."""
+
+from __future__ import annotations
+
+import threading
+
+from ssl_skel.api import Event, Unit
+from ssl_skel.bench.worker import run_unit
+
+
+class InlineExecutor:
+    """Executes at `wait`; a crash of the interpreter takes the run with it (use ``process`` for isolation).
+
+    Args:
+        jobs: Ignored beyond one; units share this process.
+        timeout_h: Not enforced here.
+    """
+
+    slots = 1
+
+    def __init__(self, jobs: int = 1, timeout_h: float | None = None) -> None:
+        self._queue: list[Unit] = []
+        self._progress: list[Event] = []
+        self.stop = threading.Event()
+        self.listener = self._progress.append
+
+    def submit(self, unit: Unit) -> None:
+        """Queue a unit for the next `wait`."""
+        self._queue.append(unit)
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Run what is queued and return its events."""
+        events: list[Event] = []
+        while self._queue:
+            events.append(run_unit(self._queue.pop(0), self.listener, self.stop))
+        progress, self._progress[:] = list(self._progress), []
+        return progress + events
+
+    def close(self, grace: float = 10.0) -> None:
+        """Forget what is queued."""
+        self.stop.set()
+        self._queue.clear()

@@ -1,0 +1,154 @@
+"""Runs a plan: submits cells as their turn comes, keeps finished ones, records failures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ssl_skel.api import Event, Executor, Unit
+from ssl_skel.bench.plan import EvalCell, Plan, PretrainCell
+from ssl_skel.bench.provenance import environment
+from ssl_skel.bench.record import Failure
+from ssl_skel.bench.store import RecordStore
+from ssl_skel.bench.timestamps import now
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass
+class GridReport:
+    """How a run ended.
+
+    Attributes:
+        done: Ids of evaluations with a record.
+        failed: Failures of this run, by cell id.
+        skipped: Evaluations not run because their pretraining failed: id -> pretraining id.
+        interrupted: Whether the user stopped it.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+class Grid:
+    """Walks the cells of a plan through an executor.
+
+    Args:
+        plan: What to run.
+        store: Output folder.
+        executor: Where to run.
+        options: Plain data that every unit carries (folders, device, threads).
+        rerun: ``missing`` (all without a record), ``failed`` (only those that failed before), ``stale`` or ``all``.
+        fail_fast: Stop at the first failure.
+        listen: Told of every event: name and values.
+    """
+
+    def __init__(self, plan: Plan, store: RecordStore, executor: Executor, options: Mapping[str, Any],
+                 rerun: str = "missing", fail_fast: bool = False, listen: Listener | None = None) -> None:
+        self.plan, self.store, self.executor, self.options = plan, store, executor, dict(options)
+        self.rerun, self.fail_fast = rerun, fail_fast
+        self.listen: Listener = listen or (lambda name, values: None)
+        self.report = GridReport()
+        self.running: dict[str, PretrainCell | EvalCell] = {}
+
+    def run(self) -> GridReport:
+        """Run to the end, or until interrupted (Ctrl-C asks the cells to stop and write checkpoints)."""
+        waiting = self._wanted()
+        needed = {cell.pretrain_id for cell in waiting}
+        pretrains = [c for c in self.plan.pretrainings if c.id in needed and not self._pretrained(c.id)]
+        ready: list[PretrainCell | EvalCell] = []
+        blocked = list(waiting)
+        self.listen("start", {"pretrainings": len(pretrains), "evaluations": len(waiting),
+                              "kept": len(self.report.done)})
+        try:
+            while pretrains or ready or blocked or self.running:
+                ready += self._release(blocked, {c.id for c in pretrains})
+                self._submit(ready, pretrains)
+                if not self.running and not ready and not pretrains:
+                    break
+                for event in self.executor.wait(0.5):
+                    self._handle(event)
+                if self.fail_fast and self.report.failed:
+                    break
+        except KeyboardInterrupt:
+            self.report.interrupted = True
+        finally:
+            self.executor.close()
+        return self.report
+
+    def _wanted(self) -> list[EvalCell]:
+        """Evaluations to run; those that have a record are kept."""
+        wanted = []
+        failed = {failure.id for failure in self.store.failures()}
+        for cell in self.plan.evaluations:
+            if self.rerun != "all" and self.store.has(cell.id):
+                self.report.done.append(cell.id)
+            elif self.rerun != "failed" or cell.id in failed or cell.pretrain_id in failed:
+                wanted.append(cell)
+        return wanted
+
+    def _pretrained(self, pretrain_id: str) -> bool:
+        return (self.store.root / "pretrain" / pretrain_id / "card.json").is_file()
+
+    def _release(self, blocked: list[EvalCell], pending: set[str]) -> list[EvalCell]:
+        """Take from `blocked` what can run now; give up what lost its pretraining."""
+        free = []
+        for cell in list(blocked):
+            source = cell.pretrain_id
+            if source in self.report.failed:
+                self.report.skipped[cell.id] = source
+                blocked.remove(cell)
+            elif source not in pending and source not in self.running:
+                free.append(cell)
+                blocked.remove(cell)
+        return free
+
+    def _submit(self, ready: list[PretrainCell | EvalCell], pretrains: list[PretrainCell]) -> None:
+        while len(self.running) < self.executor.slots and (ready or pretrains):
+            cell = ready.pop(0) if ready else pretrains.pop(0)
+            kind = "pretrain" if isinstance(cell, PretrainCell) else "evaluate"
+            unit = Unit(cell.id, kind, cell.model_dump(mode="json"), self.options)  # type: ignore[arg-type]
+            self.running[cell.id] = cell
+            self.listen("begin", {"id": cell.id, "kind": kind, "title": cell.title})
+            self.executor.submit(unit)
+
+    def _handle(self, event: Event) -> None:
+        cell = self.running.get(event.id)
+        if cell is None:
+            return
+        if event.status == "progress":
+            self.listen("progress", {"id": event.id, "stage": event.stage, **event.detail})
+            return
+        del self.running[event.id]
+        if event.status == "ok":
+            event = self._confirm(cell, event)
+        if event.status == "ok":
+            self.store.clear_failure(cell.id)
+            if isinstance(cell, EvalCell):
+                self.report.done.append(cell.id)
+        else:
+            self._fail(cell, event)
+        self.listen("end", {"id": event.id, "status": event.status, "stage": event.stage, "title": cell.title,
+                            "message": event.message})
+
+    def _confirm(self, cell: PretrainCell | EvalCell, event: Event) -> Event:
+        """A worker's word is not enough: what it says is done must lie on the disk."""
+        there = self._pretrained(cell.id) if isinstance(cell, PretrainCell) else self.store.has(cell.id)
+        if there:
+            return event
+        return Event(event.id, "crashed", event.stage, "the worker reported success but left no valid result")
+
+    def _fail(self, cell: PretrainCell | EvalCell, event: Event) -> None:
+        failure = Failure(id=cell.id, cell=cell.model_dump(mode="json"), status=event.status,  # type: ignore[arg-type]
+                          stage=event.stage, message=event.message, traceback=event.traceback,
+                          detail=dict(event.detail), env=environment(), when=now())
+        self.report.failed[cell.id] = failure
+        self.store.write_failure(failure)
+
+
+def failed_plugins(report: GridReport) -> Sequence[str]:
+    """Names of the plugins with failures, for the command that retries them."""
+    return sorted({str(failure.cell.get("plugin", "")) for failure in report.failed.values()} - {""})

@@ -1,0 +1,1 @@
+"""The command line: Click groups whose heavy imports stand inside their commands."""

@@ -1,0 +1,71 @@
+"""``ssl-skel plugin``: list and show pretext tasks without importing them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ssl_skel.cli import options
+from ssl_skel.registry import Catalogue, Entry, discover
+
+
+@click.group()
+def plugin() -> None:
+    """List, show and check pretext tasks."""
+
+
+@plugin.command("list")
+@click.option("--kind", type=click.Choice(["plugins", "backbones", "evaluators", "datasets", "executors", "suites"]),
+              default="plugins", show_default=True, help="What to list.")
+@options.plugins
+@options.as_json
+def list_(kind: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List what is registered, with origin and state; broken entries say why."""
+    catalogue = discover(plugin_paths)
+    entries = [*catalogue.entries(kind), *(entry for entry in catalogue.broken if entry.kind == kind)]
+    rows = [_row(entry) for entry in entries]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, title=f"{len(rows)} {kind}", title_justify="left")
+    for column in ("name", "version", "family", "state", "summary", "origin"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        summary = row["error"] or row["summary"]
+        table.add_row(*(escape(str(cell)) for cell in (
+            row["name"], row["version"], row["family"], row["state"], summary, row["origin"])))
+    Console().print(table)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    card = entry.card
+    return {"name": entry.name, "version": card.version if card else "", "family": card.family if card else "",
+            "state": entry.state, "summary": entry.summary, "origin": entry.origin, "error": entry.error}
+
+
+@plugin.command()
+@click.argument("name")
+@options.plugins
+@options.as_json
+def show(name: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """Show a plugin's card, where it lies, and the digest of its code."""
+    catalogue: Catalogue = discover(plugin_paths)
+    entry = catalogue.get("plugins", name)
+    assert entry.card is not None  # usable entries have one
+    data = {"origin": entry.origin, "folder": str(entry.folder), "digest": entry.digest(),
+            "card": entry.card.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    if as_json:
+        click.echo(json.dumps(data, indent=1))
+        return
+    import yaml
+
+    click.echo(f"{entry.name} {entry.card.version}: {entry.card.summary}")
+    click.echo(f"origin  {entry.origin}\nfolder  {entry.folder}\ndigest  {data['digest']}\n")
+    click.echo(yaml.safe_dump(data["card"], sort_keys=False, allow_unicode=True, width=100).rstrip())

@@ -1,0 +1,69 @@
+"""Training curves as JSON lines: the truth that loggers and pictures read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ssl_skel.fsio import output_error, write_atomic
+
+
+class CurveWriter:
+    """Appends one JSON object a step.
+
+    Args:
+        path: The file.
+        keep_until: Lines of later steps (written after the checkpoint that is being resumed) are dropped.
+
+    Raises:
+        OutputError: If the file can't be written.
+    """
+
+    def __init__(self, path: Path, keep_until: int = 0) -> None:
+        kept = [line for line in read_curves(path) if line["step"] <= keep_until] if keep_until else []
+        write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._path = path
+        with _guard(path):
+            self._handle = path.open("a", encoding="utf-8")
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Append one step."""
+        with _guard(self._path):
+            self._handle.write(json.dumps(values) + "\n")
+
+    def __enter__(self) -> CurveWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        with _guard(self._path):
+            self._handle.close()
+
+
+@contextmanager
+def _guard(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from None
+
+
+def read_curves(path: Path) -> list[dict[str, Any]]:
+    """Read a curves file; a torn last line is left out.
+
+    Args:
+        path: The file; a missing one has no lines.
+    """
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

@@ -1,0 +1,133 @@
+"""Device, precision, processes: the only file that imports accelerate."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from ssl_skel.errors import UsageMistake
+
+Precision = Literal["fp32", "bf16"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Choose a device.
+
+    Args:
+        name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageMistake: If the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageMistake(f"--device {name!r} is no device", "Use auto, cpu, cuda or cuda:N.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageMistake(f"--device {name}: this machine shows {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> Precision:
+    """Resolve ``auto``: bf16 on CUDA, fp32 on a CPU."""
+    if name == "auto":
+        return "bf16" if device.type == "cuda" else "fp32"
+    return "bf16" if name == "bf16" else "fp32"
+
+
+class Runtime:
+    """Where and how a task is trained; wraps accelerate.
+
+    Args:
+        device: Resolved device of this process.
+        precision: ``bf16`` runs matrix products under autocast; weights and statistics stay fp32.
+        deterministic: Ask for deterministic kernels on CUDA.
+    """
+
+    def __init__(self, device: torch.device, precision: Precision = "fp32", deterministic: bool = True) -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)  # one process may train several cells in turn
+        self.precision: Precision = precision
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            if deterministic:
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+                torch.use_deterministic_algorithms(True, warn_only=True)
+        mixed = "bf16" if precision == "bf16" else "no"
+        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        self.device: torch.device = self._accelerator.device
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+        return int(self._accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return bool(self._accelerator.is_main_process)
+
+    def prepare(self, task: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Move a task to the device, wrap it for several processes, and set its forward up for the precision."""
+        wrapped, prepared = self._accelerator.prepare(task, optimizer)
+        return wrapped, prepared
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which matrix products run in the chosen precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def backward(self, loss: Tensor) -> None:
+        """Back-propagate."""
+        self._accelerator.backward(loss)
+
+    def clip(self, module: nn.Module, norm: float) -> None:
+        """Scale the gradients so that their total norm is at most `norm`."""
+        self._accelerator.clip_grad_norm_(module.parameters(), norm)
+
+    def unwrap(self, module: nn.Module) -> nn.Module:
+        """Return the task inside its distributed wrapper."""
+        inner: nn.Module = self._accelerator.unwrap_model(module, keep_torch_compile=False)
+        return inner
+
+
+def peak_mb(device: torch.device) -> float:
+    """Peak memory of this process on `device` in MB (10^6 bytes): resident on a CPU, allocated on CUDA."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+
+
+def allocator_environment() -> dict[str, str]:
+    """Environment of a worker that keeps glibc from returning each large tensor to the system.
+
+    Without it a CPU step faults the pages of every large tensor in anew. glibc on Linux only; values the user
+    has set stay.
+    """
+    if not sys.platform.startswith("linux"):
+        return {}
+    wanted = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
+    return {key: value for key, value in wanted.items() if key not in os.environ}
+
+
+def tame_allocator() -> None:
+    """Do for the running process what `allocator_environment` does for one that is started."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-4, 0)  # M_MMAP_MAX
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        return  # another C library: slower, not wrong
