@@ -246,7 +246,7 @@ def _read_parallel(pieces: Sequence[Piece], workers: int, strict: bool, progress
         except BrokenProcessPool:
             where = pieces[0].files[0].parent
             raise OutputError(f"a worker was killed while reading {where} (out of memory?)",
-                              "Run the same command again with fewer --workers; what is done is kept.") from None
+                              "Run the same command again with fewer --workers; it goes on.") from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -137,7 +137,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutputError(f"disk full while writing {path}",
-                              "Free some space and run the same command again; what is done is kept.") from None
+                              "Free some space, then run the same command again; it goes on.") from None
         raise OutputError(f"can't write {path}: {error.strerror or error}") from None
 
 
