@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class TrainJob:
     Attributes:
         owner: Pretraining id; a checkpoint of another is never resumed.
         clips: Training clips without labels.
+        names: Of the clips; only for naming a batch that diverged, the task never sees them.
         folder: Where checkpoints and curves go.
         checkpoint_s: Seconds between checkpoints; does not change any number.
         stop: Set from outside to end after the current step with a checkpoint.
@@ -57,6 +58,7 @@ class TrainJob:
     owner: str
     task: PretextTask
     clips: Clips
+    names: Sequence[str]
     cfg: TrainConfig
     seed: int
     folder: Path
@@ -230,7 +232,7 @@ class _Loop:
         for step, index, logs in self.pending:
             values = dict(zip(logs, torch.stack(list(logs.values())).cpu().tolist(), strict=True))
             if not math.isfinite(values["loss"]):
-                names = [self.job.clips.names[i] for i in index.cpu().tolist()]
+                names = [self.job.names[i] for i in index.cpu().tolist()]
                 raise Diverged(f"the loss is {values['loss']} at step {step + 1} of {self.total}; clips of the batch: "
                                f"{', '.join(names[:200])}", "Lower train.lr, set train.clip_grad, or look at the clips.")
             self.loss = values["loss"]

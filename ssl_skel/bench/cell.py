@@ -16,7 +16,7 @@ from ssl_skel import __version__, ids
 from ssl_skel.api import Backbone, EvalContext, EvalResult, Evaluator, Event, PretextTask, Unit
 from ssl_skel.bench.cells import EvalCell, PretrainCell
 from ssl_skel.bench.encoders import load_encoders, save_encoders
-from ssl_skel.bench.features import extract, feature_set
+from ssl_skel.bench.features import extract
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import format_predictions
 from ssl_skel.bench.provenance import environment
@@ -50,10 +50,10 @@ class _Where:
             torch.set_num_threads(int(options["threads"]))
 
     def split(self, cell: PretrainCell | EvalCell, frames: int) -> SplitView:
-        card = self.catalogue.load("datasets", cell.dataset)
-        view = open_split(card, cell.split, self.data_root, preprocessing=cell.preprocessing.name, frames=frames,
-                          device=self.device)
-        if view.digest != cell.dataset_digest:
+        card = self.catalogue.load("datasets", cell.dataset.partition("+")[0])
+        view = open_split(cell.dataset, cell.split, self.data_root, card=card, frames=frames, device=self.device,
+                          preprocessing=cell.preprocessing.name)
+        if view.dataset_digest != cell.dataset_digest:
             raise DigestMismatch(f"{cell.dataset} is not the data that was planned with", "Run the command again.")
         return view
 
@@ -91,10 +91,10 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
     cell, where = PretrainCell.model_validate(unit.cell), _Where(unit.options)
     folder = make_folder(where.out, "pretrain", cell.id)
     view = where.split(cell, cell.train.frames)
-    clips = view.pretraining()
-    task = build_task(where.catalogue, cell, clips.layout)
+    data = view.pretraining()
+    task = build_task(where.catalogue, cell, data.layout)
     started = now()
-    job = TrainJob(cell.id, task, clips, cell.train, cell.seed, folder,
+    job = TrainJob(cell.id, task, data.clips, view.train.names, cell.train, cell.seed, folder,
                    Runtime(where.device, cell.precision), where.checkpoint_s, stop,
                    lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)))
     task, cost = pretrain(job)
@@ -159,25 +159,24 @@ def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
 
 def _context(cell: EvalCell, where: _Where, view: SplitView, encoders: Callable[[], dict[str, Backbone]],
              evaluator: Evaluator) -> EvalContext:
-    features = extract(where.out, cell, view, encoders)
     alive = encoders() if evaluator.needs == "encoder" else {}
     return EvalContext(
-        train=feature_set(features, cell.streams, view, "train"), val=torch.from_numpy(view.parts.val),
-        test=feature_set(features, cell.streams, view, "test"), num_classes=len(view.card.classes),
+        train=extract(where.out, cell, view.train, encoders, where.device, labels=True), val=view.val,
+        test=extract(where.out, cell, view.test, encoders, where.device, labels=False), num_classes=view.num_classes,
         fusion=cell.fusion, seed=cell.seed, device=where.device,
         encoders={name: alive[name] for name in cell.streams} if alive else {},
-        train_clips=view.train if alive else None, test_clips=view.test if alive else None)
+        train_clips=view.train.clips if alive else None, test_clips=view.test.clips if alive else None)
 
 
 def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Evaluator, result: EvalResult,
                   card: dict[str, Any], pretraining: PretrainCell, times: dict[str, float], started: str) -> None:
-    labels = view.test_labels
-    metrics = evaluator.score(result, labels, len(view.card.classes))
+    labels = view.test.labels
+    metrics = evaluator.score(result, labels, view.num_classes)
     correct = result.top[:, 0].cpu() == labels
     config = {"task": pretraining.config, "train": pretraining.train.model_dump(mode="json"),
               "backbone": pretraining.backbone_config, "evaluator": cell.evaluator_config, "frames": cell.frames,
               "preprocessing": cell.preprocessing.model_dump(mode="json"), "precision": pretraining.precision}
-    predictions = format_predictions(view.test_names, labels, result.top)
+    predictions = format_predictions(view.test.names, labels, result.top)
     cost = card["cost"]
     record = Record(
         id=cell.id, pretrain_id=cell.pretrain_id, suite=where.suite, cell=cell.key(),
@@ -190,8 +189,8 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
             config=ids.digest(config), encoder=card["encoders_sha256"]),
         config=config, primary=evaluator.primary, metrics=metrics,
         ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},
-        n=Counts(train=len(view.parts.train), val=int(view.parts.val.sum()), test=len(view.parts.test)),
-        num_classes=len(view.card.classes), chosen=dict(result.chosen),
+        n=Counts(train=len(view.train), val=int(view.val.sum()), test=len(view.test)),
+        num_classes=view.num_classes, chosen=dict(result.chosen),
         predictions=predictions_ref(cell.id, predictions), time_s=times,
         cost={"params": cost["params"], "pretrain_hours": cost["pretrain_s"] / 3600,
               "samples_per_s": cost["samples_per_s"] or None, "steps": cost["steps"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +13,8 @@ from torch import Tensor
 from ssl_skel import ids
 from ssl_skel.api import Backbone, ClipSource, FeatureSet
 from ssl_skel.bench.cells import EvalCell
-from ssl_skel.data.open import SplitView
+from ssl_skel.data.card import names_digest
+from ssl_skel.data.open import Part
 from ssl_skel.fsio import make_folder, write_atomic
 
 BATCH = 64
@@ -40,39 +40,40 @@ def encode(encoders: Mapping[str, Backbone], clips: ClipSource, device: torch.de
     return {name: torch.cat(parts) for name, parts in chunks.items()}
 
 
-def extract(out: Path, cell: EvalCell, view: SplitView, encoders: Callable[[], Mapping[str, Backbone]]) -> dict[str, Tensor]:
-    """Return the features of every clip of the dataset, from the cache where they are there.
+def extract(out: Path, cell: EvalCell, part: Part, encoders: Callable[[], Mapping[str, Backbone]],
+            device: torch.device, labels: bool) -> FeatureSet:
+    """Return the features of one part of a split, from the cache where they are there.
 
-    The cache is keyed by everything that the features depend on; a file that can't be read is made anew.
+    The cache is keyed by everything that the features depend on, so splits with the same training part share it;
+    a file that can't be read is made anew.
 
     Args:
         out: Output folder.
         cell: The evaluation.
-        view: Its split; all clips of the dataset are encoded, so splits share the file.
+        part: Training or test part.
         encoders: Loads the encoders, called only when the cache has nothing.
+        device: Where to encode.
+        labels: Whether the labels come along; never for the test part.
 
-    Returns:
-        Encoder name -> (n_all, D) float32, in the order of the store's index.
+    Raises:
+        OutputError: If the folder can't be written.
     """
+    names = names_digest([name.encode() for name in part.names])
     key = ids.short_id({"core": ids.CORE_NUMERICS, "dataset": cell.dataset_digest, "frames": cell.frames,
-                        "preprocessing": cell.preprocessing.model_dump()})
+                        "preprocessing": cell.preprocessing.model_dump(), "names": names})
     path = make_folder(out, "features", cell.pretrain_id) / f"{cell.dataset}-{key}.safetensors"
-    if path.is_file():
-        try:
-            return load(path.read_bytes())
-        except (SafetensorError, OSError):
-            path.unlink(missing_ok=True)
-    features = encode(encoders(), view.all_clips, view.device)
-    write_atomic(path, save(features))
-    return features
+    features = _cached(path)
+    if features is None:
+        features = encode(encoders(), part.clips, device)
+        write_atomic(path, save(features))
+    return FeatureSet(streams={name: features[name] for name in cell.streams}, names=part.names,
+                      subjects=part.subjects, labels=part.labels if labels else None)
 
 
-def feature_set(features: Mapping[str, Tensor], streams: tuple[str, ...], view: SplitView,
-                part: Literal["train", "test"]) -> FeatureSet:
-    """Cut one part of a split out of the features of the whole dataset; the test part gets no labels."""
-    positions = torch.from_numpy(view.parts.train if part == "train" else view.parts.test)
-    return FeatureSet(
-        streams={name: features[name][positions] for name in streams},
-        names=view.train_names if part == "train" else view.test_names,
-        subjects=torch.from_numpy(view.subjects)[positions],
-        labels=view.train_labels if part == "train" else None)
+def _cached(path: Path) -> dict[str, Tensor] | None:
+    if not path.is_file():
+        return None
+    try:
+        return load(path.read_bytes())
+    except (SafetensorError, OSError):
+        return None

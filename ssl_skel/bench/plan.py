@@ -9,9 +9,8 @@ from pathlib import Path
 from ssl_skel.api import Evaluator
 from ssl_skel.bench.cells import EvalCell, Plan, Preprocessing, PretrainCell, Refusal
 from ssl_skel.bench.resolve import Resolved, Settings, resolve
-from ssl_skel.data.open import Dataset, open_dataset
-from ssl_skel.data.preprocess import family_version
-from ssl_skel.errors import DataMissing, SkelError, UsageMistake
+from ssl_skel.data.open import SplitView, open_split
+from ssl_skel.errors import DATA, SkelError, UsageMistake
 from ssl_skel.registry import Catalogue, Entry
 from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
 from ssl_skel.yamlio import validate
@@ -64,26 +63,24 @@ def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
     missing: dict[str, str] = {}
     warnings: list[str] = []
     for reference in suite.datasets:
-        name, _, split = reference.partition("/")
-        card = catalogue.load("datasets", name)
-        split = split or next(iter(card.splits))
-        card.get_split(split)
         try:
-            dataset = open_dataset(card, request.data_root)
-        except DataMissing as error:
-            missing[name] = error.message
+            view = _open(request, catalogue, reference)
+        except SkelError as error:
+            if error.exit_code != DATA:
+                raise
+            missing[reference] = error.message
             continue
-        warnings += dataset.warnings(split)
+        warnings += _warnings(view)
         for entry in suite.entries:
             try:
-                resolved = resolve(catalogue, suite, entry, name, dataset.layout, request.settings)
+                resolved = resolve(catalogue, suite, entry, view.dataset.card.name, view.layout, request.settings)
             except SkelError as error:
                 refused.append(Refusal(plugin=entry.plugin, dataset=reference, reason=error.message))
                 continue
             for seed in suite.seeds:
-                cell = _pretraining(request, catalogue, entry, resolved, dataset, split, seed)
+                cell = _pretraining(request, catalogue, entry, resolved, view, seed)
                 cell = pretrainings.setdefault(cell.id, cell)
-                for one in _evaluations(request, cell, resolved, dataset, split, evaluations, entry):
+                for one in _evaluations(request, cell, resolved, view, evaluations, entry):
                     cells.setdefault(one.id, one)
     return Plan(suite=request.name, title=suite.title, baseline=suite.baseline,
                 pretrainings=tuple(pretrainings.values()), evaluations=tuple(cells.values()),
@@ -100,36 +97,49 @@ def _evaluation(catalogue: Catalogue, item: str | EvaluatorRef) -> _Evaluation:
     return _Evaluation(entry, cls.version, config.model_dump(mode="json"))
 
 
-def _preprocessing(request: PlanRequest, dataset: Dataset) -> Preprocessing:
-    name = request.suite.preprocessing or dataset.card.preprocessing
-    return Preprocessing(name=name, version=family_version(name))
+def _open(request: PlanRequest, catalogue: Catalogue, reference: str) -> SplitView:
+    """Open a split without loading its clips; ``name/split``, or ``name`` for the dataset's first split."""
+    name, _, split = reference.partition("/")
+    card = catalogue.load("datasets", name.partition("+")[0])
+    return open_split(name, split or next(iter(card.splits)), request.data_root, card=card,
+                      preprocessing=request.suite.preprocessing or "")
 
 
-def _pretraining(request: PlanRequest, catalogue: Catalogue, entry: SuiteEntry, resolved: Resolved, dataset: Dataset,
-                 split: str, seed: int) -> PretrainCell:
+def _warnings(view: SplitView) -> list[str]:
+    split = view.split
+    if not split.known_leak:
+        return []
+    clean = f"; {view.dataset.card.name}/{split.clean_twin} leaves them out" if split.clean_twin else ""
+    return [f"{view.dataset.card.name}/{split.name}: {split.known_leak}{clean}"]
+
+
+def _preprocessing(view: SplitView) -> Preprocessing:
+    return Preprocessing(name=view.preprocessing.name, version=view.preprocessing.version)
+
+
+def _pretraining(request: PlanRequest, catalogue: Catalogue, entry: SuiteEntry, resolved: Resolved, view: SplitView,
+                 seed: int) -> PretrainCell:
     plugin = catalogue.get("plugins", entry.plugin)
     assert plugin.card is not None  # resolved already
     plain = resolved.plain
     return PretrainCell(
         plugin=entry.plugin, plugin_version=plugin.card.version, label=entry.label, backbone=resolved.backbone.name,
-        backbone_version=resolved.backbone_class.version, dataset=dataset.card.name, split=split, seed=seed,
-        config=plain["config"], train=resolved.train, backbone_config=plain["backbone"],
-        preprocessing=_preprocessing(request, dataset),
-        precision=request.precision,  # type: ignore[arg-type]
-        plugin_digest=plugin.digest(), dataset_digest=dataset.digest,
-        train_digest=dataset.train_digest(split), stream_sets=resolved.stream_sets).with_id()
+        backbone_version=resolved.backbone_class.version, dataset=view.name, split=view.split.name,
+        seed=seed, config=plain["config"], train=resolved.train, backbone_config=plain["backbone"],
+        preprocessing=_preprocessing(view), precision=request.precision,  # type: ignore[arg-type]
+        plugin_digest=plugin.digest(), dataset_digest=view.dataset_digest, train_digest=view.train_digest,
+        stream_sets=resolved.stream_sets).with_id()
 
 
-def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Resolved, dataset: Dataset, split: str,
+def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Resolved, view: SplitView,
                  evaluations: list[_Evaluation], entry: SuiteEntry) -> Iterator[EvalCell]:
     for evaluation in evaluations:
         for streams in resolved.stream_sets:
-            fusions = ("single",) if len(streams) == 1 else request.suite.fusions
-            for fusion in fusions:
+            for fusion in ("single",) if len(streams) == 1 else request.suite.fusions:
                 yield EvalCell(
                     pretrain_id=pretraining.id, plugin=entry.plugin, label=entry.label, backbone=pretraining.backbone,
-                    dataset=dataset.card.name, split=split, seed=pretraining.seed, evaluator=evaluation.entry.name,
-                    evaluator_version=evaluation.version, evaluator_config=evaluation.config, streams=streams,
-                    fusion=fusion, frames=resolved.train.frames,  # type: ignore[arg-type]
-                    preprocessing=pretraining.preprocessing, dataset_digest=dataset.digest,
-                    split_digest=dataset.split_digest(split)).with_id()
+                    dataset=pretraining.dataset, split=view.split.name, seed=pretraining.seed,
+                    evaluator=evaluation.entry.name, evaluator_version=evaluation.version,
+                    evaluator_config=evaluation.config, streams=streams, fusion=fusion,  # type: ignore[arg-type]
+                    frames=resolved.train.frames, preprocessing=pretraining.preprocessing,
+                    dataset_digest=view.dataset_digest, split_digest=view.split_digest).with_id()

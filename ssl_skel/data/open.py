@@ -90,6 +90,7 @@ class SplitView:
     """A split of a prepared dataset, preprocessed for a device.
 
     Attributes:
+        name: Of the dataset, with the suffix of a variant.
         dataset: Opened.
         split: Its definition.
         preprocessing: Family.
@@ -100,6 +101,7 @@ class SplitView:
         support: (k,) positions in the store's index of one-shot exemplars.
     """
 
+    name: str
     dataset: Dataset
     split: Split
     preprocessing: Family
@@ -152,19 +154,20 @@ def default_root() -> Path:
     return Path(os.environ.get("SSL_SKEL_DATA") or "data")
 
 
-def open_dataset(name: str, data_root: Path | str | None = None) -> Dataset:
+def open_dataset(name: str, data_root: Path | str | None = None, card: DatasetCard | None = None) -> Dataset:
     """Open a prepared dataset, or make a generated one in memory.
 
     Args:
         name: Registered name; ``name+suffix`` is a variant (e.g. an import) under its own folder and digest.
         data_root: Default: `default_root`.
+        card: Of a dataset that another registry holds.
 
     Raises:
         UnknownName: If there is no such dataset.
         DataMissing: If it is not prepared.
         DigestMismatch: If the store does not agree with itself.
     """
-    card = get_card(name.partition("+")[0])
+    card = card or get_card(name.partition("+")[0])
     if card.generate:
         store = load_target(card.generate)(card)  # type: ignore[operator]
         return Dataset(store, card)
@@ -173,7 +176,7 @@ def open_dataset(name: str, data_root: Path | str | None = None) -> Dataset:
 
 def open_split(dataset: str, split: str, data_root: Path | str | None = None, *, preprocessing: str = "",
                frames: int = DEFAULT_FRAMES, device: torch.device | str = "cpu", budget: int | None = None,
-               incomplete: bool = False) -> SplitView:
+               incomplete: bool = False, card: DatasetCard | None = None) -> SplitView:
     """Open a split; clips are loaded when they are first asked for.
 
     Args:
@@ -185,13 +188,14 @@ def open_split(dataset: str, split: str, data_root: Path | str | None = None, *,
         device: Where batches are wanted.
         budget: Bytes that a part may take on the device; see `load_clips`.
         incomplete: Accept a dataset from which clips are missing.
+        card: Of a dataset that another registry holds.
 
     Raises:
         UnknownName: If dataset, split or preprocessing don't exist.
         DataMissing: If the dataset is not prepared.
         BadData: If the parts have not the size of the complete dataset, or one is empty.
     """
-    opened = open_dataset(dataset, data_root)
+    opened = open_dataset(dataset, data_root, card)
     definition, family = opened.card.get_split(split), get_family(preprocessing or opened.card.preprocessing)
     parts = definition.apply(opened.store.index)
     if not incomplete:
@@ -200,7 +204,7 @@ def open_split(dataset: str, split: str, data_root: Path | str | None = None, *,
     train, test = (Part(opened, chosen, family, frames, device, budget)
                    for chosen in (parts.train, parts.test))
     val = torch.from_numpy(parts.val)
-    return SplitView(opened, definition, family, frames, train, test, val, parts.support)
+    return SplitView(dataset, opened, definition, family, frames, train, test, val, parts.support)
 
 
 def _check_complete(dataset: Dataset, split: Split, parts: Parts) -> None:
