@@ -21,6 +21,7 @@ from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import format_predictions
 from ssl_skel.bench.provenance import environment
 from ssl_skel.bench.record import Counts, Digests, Record
+from ssl_skel.bench.staleness import core_digest
 from ssl_skel.bench.store import RecordStore, predictions_ref
 from ssl_skel.bench.timestamps import now
 from ssl_skel.data.layouts import Layout
@@ -184,8 +185,8 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
                   "evaluator": cell.evaluator_version, "core": ids.CORE_NUMERICS},
         digests=Digests(
             plugin=pretraining.plugin_digest, dataset=cell.dataset_digest, split=cell.split_digest,
-            core=ids.digest([ids.CORE_NUMERICS, cell.backbone, pretraining.backbone_version, cell.evaluator,
-                             cell.evaluator_version, cell.preprocessing.version]),
+            core=core_digest(cell.backbone, pretraining.backbone_version, cell.evaluator, cell.evaluator_version,
+                             cell.preprocessing.version),
             config=ids.digest(config), encoder=card["encoders_sha256"]),
         config=config, primary=evaluator.primary, metrics=metrics,
         ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},

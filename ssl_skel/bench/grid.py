@@ -58,7 +58,8 @@ class Grid:
         """Run to the end, or until interrupted (Ctrl-C asks the cells to stop and write checkpoints)."""
         waiting = self._wanted()
         needed = {cell.pretrain_id for cell in waiting}
-        pretrains = [c for c in self.plan.pretrainings if c.id in needed and not self._pretrained(c.id)]
+        pretrains = [c for c in self.plan.pretrainings
+                     if c.id in needed and (self.rerun == "all" or not self._pretrained(c.id))]
         ready: list[PretrainCell | EvalCell] = []
         blocked = list(waiting)
         self.listen("start", {"pretrainings": len(pretrains), "evaluations": len(waiting),
@@ -81,12 +82,18 @@ class Grid:
 
     def _wanted(self) -> list[EvalCell]:
         """Evaluations to run; those that have a record are kept."""
-        wanted = []
         failed = {failure.id for failure in self.store.failures()}
+        recorded = {record.cell for record in self.store.all()} if self.rerun == "stale" else set()
+        choose: dict[str, Callable[[EvalCell], bool]] = {
+            "missing": lambda cell: True, "all": lambda cell: True,
+            "failed": lambda cell: cell.id in failed or cell.pretrain_id in failed,
+            "stale": lambda cell: cell.key() in recorded,  # the same cell under another id: code or data changed
+        }
+        wanted = []
         for cell in self.plan.evaluations:
             if self.rerun != "all" and self.store.has(cell.id):
                 self.report.done.append(cell.id)
-            elif self.rerun != "failed" or cell.id in failed or cell.pretrain_id in failed:
+            elif choose[self.rerun](cell):
                 wanted.append(cell)
         return wanted
 

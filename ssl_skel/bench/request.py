@@ -1,0 +1,85 @@
+"""Turns the options of the command line into a suite and a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_skel.bench.cells import Plan
+from ssl_skel.bench.plan import PlanRequest, make_plan
+from ssl_skel.bench.resolve import parse_settings
+from ssl_skel.errors import UsageMistake
+from ssl_skel.registry import Catalogue
+from ssl_skel.runtime import pick_device, pick_precision
+from ssl_skel.schema import Suite, SuiteEntry
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line said; empty means the suite's own."""
+
+    suite: str | None = None
+    names: Sequence[str] = ()
+    backbones: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    evaluators: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    settings: Sequence[str] = ()
+    precision: str | None = None
+    device: str = "auto"
+
+
+def plan_of(asked: Asked, catalogue: Catalogue, data_root: Path) -> Plan:
+    """Plan what was asked for.
+
+    Args:
+        asked: The options.
+        catalogue: Where names are looked up.
+        data_root: Folder of the prepared datasets.
+
+    Raises:
+        SkelError: For a name, key or value that does not exist; says the nearest.
+    """
+    suite = narrowed(asked, catalogue)
+    precision = pick_precision(asked.precision or suite.precision, pick_device(asked.device))
+    settings = parse_settings(asked.settings, [entry.plugin for entry in suite.entries])
+    return make_plan(PlanRequest(suite, asked.suite or "custom", data_root, precision, settings), catalogue)
+
+
+def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
+    """The suite that was asked for: filtered, or widened by plugins that it does not list, or made from options.
+
+    Raises:
+        UnknownName: For a suite, plugin or backbone that does not exist.
+        UsageMistake: If neither a suite nor plugins and datasets are given.
+    """
+    for name in asked.names:
+        catalogue.get("plugins", name)
+    for name in asked.backbones:
+        catalogue.get("backbones", name)
+    if asked.suite is None:
+        if not asked.names or not asked.datasets:
+            raise UsageMistake("nothing to run", "Give --suite, or at least one -p PLUGIN and one -d DATASET.")
+        suite = Suite(title="Chosen on the command line", datasets=tuple(asked.datasets),
+                      evaluators=tuple(asked.evaluators) or ("linear", "knn"),
+                      entries=tuple(SuiteEntry(plugin=name) for name in asked.names))
+    else:
+        suite = catalogue.suite(asked.suite)
+    changes: dict[str, object] = {}
+    if asked.names:
+        listed = [entry for entry in suite.entries if entry.plugin in asked.names]
+        added = [SuiteEntry(plugin=name) for name in asked.names if name not in {e.plugin for e in listed}]
+        changes["entries"] = (*listed, *added)
+    if asked.datasets:
+        changes["datasets"] = tuple(asked.datasets)
+    if asked.evaluators:
+        changes["evaluators"] = tuple(asked.evaluators)
+    if asked.seeds:
+        changes["seeds"] = tuple(dict.fromkeys(asked.seeds))
+    suite = suite.model_copy(update=changes)
+    if asked.backbones:
+        entries = [entry.model_copy(update={"backbone_name": name}) for entry in suite.entries
+                   for name in asked.backbones]
+        suite = suite.model_copy(update={"entries": tuple(entries)})
+    return suite

@@ -1,0 +1,111 @@
+"""One `bench run`: writes the plan, walks the grid, tells what happens, renders the board."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_skel import errors, fsio
+from ssl_skel.api import Executor
+from ssl_skel.bench.cells import Plan
+from ssl_skel.bench.console import make_listener
+from ssl_skel.bench.grid import Grid, GridReport
+from ssl_skel.bench.status import write_plan
+from ssl_skel.bench.store import RecordStore
+from ssl_skel.errors import DataMissing, UsageMistake
+from ssl_skel.registry import Catalogue
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of a run that change no number."""
+
+    out: Path
+    data_root: Path
+    plugins: tuple[str, ...] = ()
+    device: str = "auto"
+    jobs: int = 1
+    threads: int | None = None
+    rerun: str = "missing"
+    fail_fast: bool = False
+    timeout_h: float | None = None
+    as_json: bool = False
+    checkpoint_s: float = 60.0
+
+    def for_units(self, suite: str) -> dict[str, Any]:
+        """What a worker needs to know, as plain data."""
+        threads = self.threads or max(1, len(os.sched_getaffinity(0)) // self.jobs)
+        return {"out": str(self.out.absolute()), "data_root": str(self.data_root.absolute()), "suite": suite,
+                "plugins": [str(Path(p).absolute()) for p in self.plugins], "device": self.device,
+                "threads": threads, "checkpoint_s": self.checkpoint_s}
+
+
+def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Executor], options: RunOptions) -> int:
+    """Run a plan to its end and render the board.
+
+    Args:
+        plan: What to run.
+        catalogue: Where names are looked up.
+        make_executor: Executor class, called with ``jobs`` and ``timeout_h``.
+        options: How to run it.
+
+    Returns:
+        The exit code of the command.
+
+    Raises:
+        SkelError: If nothing can be run at all, or the output folder can't be written.
+    """
+    _refuse_empty(plan)
+    store = RecordStore(options.out).create()
+    fsio.sweep(store.root)
+    write_plan(store, plan)
+    listen = make_listener(options.as_json)
+    for warning in plan.warnings:
+        listen("warning", {"message": warning})
+    executor = make_executor(jobs=options.jobs, timeout_h=options.timeout_h)
+    grid = Grid(plan, store, executor, options.for_units(plan.suite), options.rerun, options.fail_fast, listen)
+    report = grid.run()
+    paths = _boards(store, plan)
+    listen("report", {"done": len(report.done), "failed": len(report.failed), "skipped": len(report.skipped),
+                      "refused": [r.model_dump() for r in plan.refused], "missing": plan.missing,
+                      "failures": [_line(f) for f in report.failed.values()], "paths": paths,
+                      "retry": _retry(plan, options), "interrupted": report.interrupted, "out": str(options.out)})
+    return _code(plan, report)
+
+
+def _refuse_empty(plan: Plan) -> None:
+    if plan.evaluations:
+        return
+    if plan.missing:
+        raise DataMissing(next(iter(plan.missing.values())))
+    if plan.refused:
+        first = plan.refused[0]
+        raise UsageMistake(f"nothing can be run: {first.plugin} on {first.dataset}: {first.reason}")
+    raise UsageMistake("the plan is empty")
+
+
+def _boards(store: RecordStore, plan: Plan) -> list[str]:
+    from ssl_skel.bench.board import write_boards
+
+    return [str(path) for path in write_boards(store, suite=plan.suite, baseline=plan.baseline)]
+
+
+def _line(failure: Any) -> dict[str, str]:
+    return {"id": failure.id, "status": failure.status, "stage": failure.stage, "message": failure.message,
+            "plugin": str(failure.cell.get("plugin", "")), "dataset": str(failure.cell.get("dataset", ""))}
+
+
+def _retry(plan: Plan, options: RunOptions) -> str:
+    suite = f"--suite {plan.suite} " if plan.suite != "custom" else "... "
+    return f"ssl-skel bench run {suite}--out {options.out} --rerun failed"
+
+
+def _code(plan: Plan, report: GridReport) -> int:
+    if report.interrupted:
+        return errors.INTERRUPTED
+    if plan.missing:
+        return errors.DATA
+    return errors.SOME_FAILED if report.failed or report.skipped or plan.refused else errors.OK

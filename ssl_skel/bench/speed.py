@@ -1,0 +1,41 @@
+"""Timings of the suite's own work beside a plain implementation of the same work, in one run."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from ssl_skel.errors import UsageMistake
+
+SPEEDS: dict[str, str] = {
+    "loader": "ssl_skel.bench.speed_loader:loader",
+    "store": "ssl_skel.bench.speed_store:store",
+    "ntu-reader": "ssl_skel.bench.speed_ntu:ntu_reader",
+    "scc-step": "ssl_skel.bench.speed_scc:scc_step",
+    "linear-probe": "ssl_skel.bench.speed_probe:linear_probe",
+    "knn": "ssl_skel.bench.speed_probe:knn",
+}
+
+
+def measure(what: str, sizes: dict[str, Any]) -> dict[str, Any]:
+    """Time a named piece of work.
+
+    Args:
+        what: A key of `SPEEDS`.
+        sizes: Arguments of its function; others keep their defaults.
+
+    Returns:
+        ``what, ours_s, peer_s, ratio, ours_peak_mb, peer_peak_mb, parts, machine``; medians of alternating runs.
+
+    Raises:
+        UsageMistake: If the piece of work has no such argument.
+    """
+    module, _, name = SPEEDS[what].partition(":")
+    function = getattr(importlib.import_module(module), name)
+    known = inspect.signature(function).parameters
+    wrong = sorted(set(sizes) - set(known))
+    if wrong:
+        raise UsageMistake(f"bench speed {what} takes no --{wrong[0]}", f"It takes {', '.join(sorted(known))}.")
+    result: dict[str, Any] = function(**sizes)
+    return result

@@ -1,0 +1,61 @@
+"""The plan file, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ssl_skel.bench.cells import Plan
+from ssl_skel.bench.store import RecordStore
+from ssl_skel.errors import BadRecord, DataMissing
+from ssl_skel.fsio import write_atomic
+
+PLAN = "plan.json"
+
+
+def write_plan(store: RecordStore, plan: Plan) -> None:
+    """Write ``plan.json``, before anything runs."""
+    write_atomic(store.root / PLAN, json.dumps(plan.file_content(), indent=1, sort_keys=True) + "\n")
+
+
+def read_plan(out: Path) -> dict[str, Any]:
+    """Read ``plan.json`` of an output folder.
+
+    Raises:
+        DataMissing: If there is none.
+        BadRecord: If it is torn.
+    """
+    path = out / PLAN
+    if not path.is_file():
+        raise DataMissing(f"{out} holds no plan", "Run `ssl-skel bench run` first, or give --out.")
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {"suite": str(plan["suite"]), "cells": list(plan["cells"]), **plan}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadRecord(f"{path} is torn", "Run the same command again; it writes the plan anew.") from None
+
+
+def status_of(out: Path) -> dict[str, Any]:
+    """Count the cells of the last plan by state.
+
+    Args:
+        out: Output folder.
+
+    Returns:
+        ``suite, planned, done, failed, missing, failures`` (id, status, title, message each).
+
+    Raises:
+        DataMissing: If the folder holds no plan.
+    """
+    plan, store = read_plan(out), RecordStore(out)
+    ids = [str(cell["id"]) for cell in plan["cells"]]
+    done = {cell_id for cell_id in ids if store.has(cell_id)}
+    sources = {str(cell["pretrain_id"]) for cell in plan["cells"]}
+    failures = [f for f in store.failures() if f.id in sources or (f.id in ids and f.id not in done)]
+    broken = {f.id for f in failures}
+    lost = [c for c in plan["cells"] if c["id"] not in done and (c["id"] in broken or c["pretrain_id"] in broken)]
+    return {"suite": plan["suite"], "planned": len(ids), "done": len(done), "failed": len(lost),
+            "missing": len(ids) - len(done) - len(lost),
+            "failures": [{"id": f.id, "status": f.status, "stage": f.stage, "message": f.message,
+                          "title": f"{f.cell.get('plugin', '?')} on {f.cell.get('dataset', '?')}"} for f in failures]}

@@ -1,0 +1,142 @@
+"""``ssl-skel bench``: run suites, plan them, watch them, render boards, time the suite's own work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ssl_skel import errors
+from ssl_skel.cli import options
+from ssl_skel.cli.main import LazyGroup
+
+if TYPE_CHECKING:
+    from ssl_skel.bench.cells import Plan
+
+
+@click.group(cls=LazyGroup, lazy={
+    "board": ("ssl_skel.cli.board:board", "Render leaderboards from records, or check them."),
+    "compare": ("ssl_skel.cli.board:compare", "Compare two plugins clip by clip."),
+    "verify": ("ssl_skel.cli.board:verify", "Check records against their seals, predictions and scores."),
+})
+def bench() -> None:
+    """Run suites, show plans and status, render and compare boards."""
+
+
+@bench.command()
+@options.selection
+@options.out
+@options.data_root
+@options.plugins
+@click.option("--executor", default="process", show_default=True, help="inline, process, or a registered one.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at once.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads a cell [default: all / jobs].")
+@click.option("--rerun", type=click.Choice(["missing", "failed", "stale", "all"]), default="missing",
+              show_default=True, help="Which cells to run.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=None, metavar="H",
+              help="Hours after which a cell is killed.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.as_json
+def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str, jobs: int, threads: int | None,
+        rerun: str, fail_fast: bool, timeout: float | None, dry_run: bool, as_json: bool, **asked: Any) -> None:
+    """Pretrain, evaluate and rank. Finished cells are kept: the same command again does only what is missing."""
+    from ssl_skel.bench.request import Asked, plan_of
+    from ssl_skel.bench.run import RunOptions, run_plan
+    from ssl_skel.registry import discover
+
+    catalogue = discover(plugin_paths)
+    plan = plan_of(Asked(**asked), catalogue, data_root)
+    if dry_run:
+        _show_plan(plan, as_json)
+        raise SystemExit(_planning_code(plan))
+    make = catalogue.load("executors", executor)
+    code = run_plan(plan, catalogue, make, RunOptions(
+        out=out, data_root=data_root, plugins=plugin_paths, device=asked["device"], jobs=jobs, threads=threads,
+        rerun=rerun, fail_fast=fail_fast, timeout_h=timeout, as_json=as_json))
+    raise SystemExit(code)
+
+
+@bench.command("plan")
+@options.selection
+@options.data_root
+@options.plugins
+@options.as_json
+def plan_(data_root: Path, plugin_paths: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Print which cells a run would consist of, with their resolved configurations."""
+    from ssl_skel.bench.request import Asked, plan_of
+    from ssl_skel.registry import discover
+
+    plan = plan_of(Asked(**asked), discover(plugin_paths), data_root)
+    _show_plan(plan, as_json)
+    raise SystemExit(_planning_code(plan))
+
+
+@bench.command()
+@options.out
+@options.as_json
+def status(out: Path, as_json: bool) -> None:
+    """Say which cells of the last plan are done, failed or missing."""
+    from ssl_skel.bench.status import status_of
+
+    found = status_of(out)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(f"{found['suite']}: {found['done']} of {found['planned']} cells done, {found['failed']} failed, "
+               f"{found['missing']} missing")
+    for failure in found["failures"]:
+        click.echo(f"  {failure['status']}  {failure['title']}: {failure['message']}")
+
+
+@bench.command()
+@click.argument("what")
+@click.option("--batch", type=click.IntRange(1), default=None, help="Clouds or clips a step.")
+@click.option("--points", type=click.IntRange(1), default=None, help="Points a cloud (scc-step).")
+@click.option("--k", type=click.IntRange(1), default=None, help="Neighbours (scc-step).")
+@click.option("--repeats", type=click.IntRange(1), default=None, help="Alternating runs; medians are printed.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default=None, help="Matrix products.")
+@options.as_json
+def speed(what: str, as_json: bool, **sizes: Any) -> None:
+    """Time a named piece of work beside a plain implementation of the same work, in one run."""
+    from ssl_skel.bench.speed import SPEEDS, measure
+
+    if what not in SPEEDS:
+        raise errors.UnknownName("piece of work", what, SPEEDS)
+    result = measure(what, {key: value for key, value in sizes.items() if value is not None})
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(f"{what}: {result['ours_s']:.3g} s against {result['peer_s']:.3g} s, {result['ratio']:.2f} x; peak "
+               f"{result['ours_peak_mb']:.0f} MB against {result['peer_peak_mb']:.0f} MB")
+    for name, value in result["parts"].items():
+        click.echo(f"  {name}: {value}")
+
+
+def _planning_code(plan: Plan) -> int:
+    if plan.missing:
+        return errors.DATA
+    return errors.USAGE if plan.refused else errors.OK
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({**plan.file_content(), "refused": [r.model_dump() for r in plan.refused],
+                               "missing": plan.missing, "warnings": list(plan.warnings)}, indent=1))
+        return
+    click.echo(f"{plan.suite}: {len(plan.pretrainings)} pretrainings, {len(plan.evaluations)} evaluations")
+    for cell in plan.pretrainings:
+        click.echo(f"\n{cell.id}  {cell.title}")
+        click.echo(f"  config    {json.dumps(cell.config)}")
+        click.echo(f"  backbone  {json.dumps(cell.backbone_config)}")
+        click.echo(f"  train     {json.dumps(cell.train.model_dump(mode='json'))}")
+        for one in (e for e in plan.evaluations if e.pretrain_id == cell.id):
+            click.echo(f"  {one.id}  {one.title}")
+    for refusal in plan.refused:
+        click.echo(f"\nrefused: {refusal.plugin} on {refusal.dataset}: {refusal.reason}")
+    for reason in plan.missing.values():
+        click.echo(f"\nmissing: {reason}")
+    for warning in plan.warnings:
+        click.echo(f"\nwarning: {warning}")
