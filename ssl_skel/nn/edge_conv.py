@@ -1,0 +1,158 @@
+"""Edge convolution (DGCNN, arXiv 1801.07829), factorised: exact, and without a tensor of edges.
+
+The published layer is y_i = max_j LeakyReLU(BN(W [x_j - x_i ; x_i])) over the neighbours j of i. With W = [W1
+W2] and a = W1 x, b = (W2 - W1) x the term on an edge is e_ij = a_j + b_i, so that products run over points,
+not edges. BN and LeakyReLU are monotone, hence only the largest a_j (the smallest where the scale of BN is
+negative) matters, and the statistics over all edges follow from per-point sums. Each of these steps is exact;
+see `_EdgeConv`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ssl_skel.nn.batch_stats import SLOPE, leaky, update_running, uses_batch
+from ssl_skel.nn.neighbours import degrees, neighbour_max, spread_back
+from ssl_skel.nn.products import linear, product_dtype, transposed_product, without_autocast
+
+__all__ = ["EdgeConv"]
+
+
+class EdgeConv(nn.Module):
+    """Linear without bias on [x_j - x_i ; x_i], batch norm over valid edges, LeakyReLU(0.2), maximum over k.
+
+    Attributes:
+        linear: (out, 2 in) weight W = [W1 W2].
+        norm: Scale, shift and running statistics, as in `nn.BatchNorm1d` over all valid edges.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * in_channels, out_channels, bias=False)
+        self.norm = nn.BatchNorm1d(out_channels)
+
+    def forward(self, x: Tensor, neighbours: Tensor, valid: Tensor) -> Tensor:
+        """Convolve over the edges of a graph.
+
+        An edge (i, j) counts where i and j are valid. In training mode a batch with no edge at all gives
+        zeros and leaves the running statistics alone; one with a single edge has variance 0, where
+        `nn.BatchNorm1d` refuses.
+
+        Args:
+            x: (B, N, in); what stands at an invalid point is not read.
+            neighbours: (B, N, k) int64 as from `knn` with the same mask.
+            valid: (B, N) bool.
+
+        Returns:
+            (B, N, out), zero at invalid points.
+        """
+        norm = self.norm
+        batch = uses_batch(norm)
+        fixed = (None, None) if batch else (norm.running_mean, norm.running_var)
+        x = torch.where(valid[..., None], x, 0)
+        out, mean, var, count = _EdgeConv.apply(
+            x, neighbours, valid, self.linear.weight, norm.weight, norm.bias, *fixed, norm.eps,
+            product_dtype(x),
+        )
+        update_running(norm, mean, var, count)
+        return out  # type: ignore[no-any-return]
+
+
+class _EdgeConv(torch.autograd.Function):
+    """The layer in closed form, forward and backward.
+
+    Channels whose scale is negative are turned round (weight rows times s = sign(scale), scale made |scale|),
+    so that the maximum of a is wanted everywhere. With d_j the in-degree of j, k_i the number of edges of i,
+    S_i the sum of a over the neighbours of i, n the number of edges:
+
+        mean = mu_a + mu_b,  mu_a = sum d a / n,  mu_b = sum k b / n
+        n var = sum d (a - mu_a)^2 + 2 sum (b - mu_b)(S - k mu_a) + sum k (b - mu_b)^2
+
+    The gradient on an edge is that of the maximum, on arg-max edges only, plus c0 + c1 (e_ij - mean) on every
+    edge (the part that flows through the statistics); summed over edges this needs d, S and R_j, the sum of
+    b_i over the points i that have j as a neighbour.
+    """
+
+    @staticmethod
+    @without_autocast
+    def forward(
+        ctx: Any, x: Tensor, neighbours: Tensor, valid: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor,
+        fixed_mean: Tensor | None, fixed_var: Tensor | None, eps: float, dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        clouds, points, width = x.shape
+        sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
+        scale = gamma * sign
+        first, second = weight[:, :width], weight[:, width:]
+        table = (torch.cat([first, second - first]) * sign.repeat(2)[:, None]).to(dtype)
+        rows = x.reshape(-1, width).to(dtype)
+        a, b = (linear(rows, half).to(x.dtype).view(clouds, points, -1) for half in table.chunk(2))
+        degree, edges = degrees(neighbours, valid, x.dtype)
+        batch = fixed_mean is None or fixed_var is None
+        best, arg, total = neighbour_max(a, neighbours, edges, need_sum=batch)
+        best += b
+        count = edges.sum()
+        if fixed_mean is None or fixed_var is None:
+            mean, var = _statistics(a, b, total, degree, edges, count)
+        else:
+            mean, var = fixed_mean * sign, fixed_var
+        inv = torch.rsqrt(var + eps)
+        out = leaky(torch.addcmul(beta - mean * scale * inv, best, scale * inv))
+        out = out.masked_fill_(~valid[..., None], 0)
+        ctx.save_for_backward(
+            rows, table, neighbours, degree, edges, sign, scale, mean, inv, count, a, b, best, arg, total, out
+        )
+        ctx.batch = batch
+        mean = mean * sign
+        ctx.mark_non_differentiable(mean, var, count)
+        return out, mean, var, count
+
+    @staticmethod
+    @once_differentiable
+    @without_autocast
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        (rows, table, neighbours, degree, edges, sign, scale, mean, inv, count, a, b, best, arg, total, out
+         ) = ctx.saved_tensors
+        grad = torch.where(out > 0, grad, grad * SLOPE).masked_fill_(edges[..., None] == 0, 0)
+        grad_beta = grad.sum((0, 1))
+        grad_scale = (grad * (best - mean)).sum((0, 1)) * inv
+        grad *= scale * inv
+        if ctx.batch:
+            share = scale * inv / count.clamp(min=1)
+            c0, c1 = -share * grad_beta, -share * inv * grad_scale
+            grad_a = spread_back(grad, arg, b, neighbours, edges, c1)
+            grad_a += degree[..., None] * (c0 + c1 * (a - mean))
+            grad_b = grad + edges[..., None] * (c0 + c1 * (b - mean)) + c1 * total
+        else:
+            grad_a, grad_b = spread_back(grad, arg, None, neighbours, edges, None), grad
+        both = torch.cat([grad_a, grad_b], 2).flatten(0, 1).to(table.dtype)
+        grad_x = linear(both, table.t()).to(grad.dtype).view(*neighbours.shape[:2], -1)
+        grad_table = transposed_product(both, rows).to(grad.dtype) * sign.repeat(2)[:, None]
+        grad_first, grad_second = grad_table.chunk(2)
+        grad_weight = torch.cat([grad_first - grad_second, grad_second], 1)
+        return grad_x, None, None, grad_weight, grad_scale * sign, grad_beta, None, None, None, None
+
+
+def _statistics(
+    a: Tensor, b: Tensor, total: Tensor | None, degree: Tensor, edges: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance of e_ij = a_j + b_i over the edges, centred before squares are taken.
+
+    Args:
+        a: (B, N, C).
+        b: (B, N, C).
+        total: (B, N, C) sum of a over the neighbours of each point.
+        degree: (B, N) in-degrees.
+        edges: (B, N) out-degrees.
+        count: () their sum.
+    """
+    assert total is not None
+    share = count.clamp(min=1)
+    degree, edges = degree[..., None], edges[..., None]
+    mean_a, mean_b = (degree * a).sum((0, 1)) / share, (edges * b).sum((0, 1)) / share
+    b = b - mean_b
+    square = degree * (a - mean_a).square() + b * (2 * (total - edges * mean_a) + edges * b)
+    return mean_a + mean_b, square.sum((0, 1)).div_(share).clamp_(min=0)
