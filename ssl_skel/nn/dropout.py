@@ -1,0 +1,47 @@
+"""Dropout that never touches the global random state, and that a checkpoint resumes exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_skel.nn.gather import world_size
+
+__all__ = ["Dropout"]
+
+
+class Dropout(nn.Module):
+    """Zero entries with probability `p` and scale the rest by 1 / (1 - p), in training.
+
+    The n-th call draws from a generator seeded by a salt (fixed at construction), n, and the process. Salt
+    and n are one buffer, so that a state dict holds them; n is counted on the host too, which spares a step a wait.
+    """
+
+    state: Tensor
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+        self._salt, self._calls = int(torch.randint(2**31, ())), 0
+        self.register_buffer("state", torch.tensor([self._salt, 0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop entries of a tensor of any shape."""
+        if not self.training or self.p == 0:
+            return x
+        rank = torch.distributed.get_rank() if world_size() > 1 else 0
+        gen = torch.Generator(x.device).manual_seed((self._salt << 31) + self._calls * 4096 + rank)
+        self._calls += 1
+        self.state[1] += 1
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=gen)
+        return x * keep.mul_(1 / (1 - self.p))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._salt, self._calls = (int(v) for v in self.state.tolist())
+
+    def extra_repr(self) -> str:
+        """Show p."""
+        return f"p={self.p}"
