@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 
-ALL_LAYOUTS = ("kinect_v2_25", "kinect_v1_20", "nite_15")
+LayoutName = Literal["kinect_v2_25", "kinect_v1_20", "nite_15"]
 
 
 def _check_name(value: str) -> str:
@@ -150,8 +150,8 @@ class PluginCard(Model):
     license: str = Field("MIT", max_length=60)
     requires: tuple[str, ...] = ()
     backbones: BackboneChoice
-    layouts: tuple[Literal["kinect_v2_25", "kinect_v1_20", "nite_15"], ...] = ALL_LAYOUTS  # type: ignore[assignment]
-    persons: PersonRange = PersonRange()  # type: ignore[call-arg]
+    layouts: tuple[LayoutName, ...] = ("kinect_v2_25", "kinect_v1_20", "nite_15")
+    persons: PersonRange = PersonRange()
     batch_invariant: bool = False
     min_batch: int = Field(1, ge=1)
     distributed: Text = ""

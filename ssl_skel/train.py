@@ -175,7 +175,7 @@ class _Loop:
             due = now - saved > self.job.checkpoint_s
             if len(self.pending) >= self.flush_every or last or stop or due:
                 self._flush(curves)
-            if stop and not last or due:
+            if (stop and not last) or due:
                 self._save()
                 saved = time.perf_counter()
             if stop and not last:
@@ -232,9 +232,9 @@ class _Loop:
         for step, index, logs in self.pending:
             values = dict(zip(logs, torch.stack(list(logs.values())).cpu().tolist(), strict=True))
             if not math.isfinite(values["loss"]):
-                names = [self.job.names[i] for i in index.cpu().tolist()]
+                names = ", ".join([self.job.names[i] for i in index.cpu().tolist()][:200])
                 raise Diverged(f"the loss is {values['loss']} at step {step + 1} of {self.total}; clips of the batch: "
-                               f"{', '.join(names[:200])}", "Lower train.lr, set train.clip_grad, or look at the clips.")
+                               f"{names}", "Lower train.lr, set train.clip_grad, or look at the clips.")
             self.loss = values["loss"]
             curves.write({"step": step + 1, "epoch": step // self.per_epoch, "lr": self.optimizer.param_groups[0]["lr"],
                           **values})

@@ -18,7 +18,7 @@ from ssl_skel.bench.cells import EvalCell, PretrainCell
 from ssl_skel.bench.encoders import load_encoders, save_encoders
 from ssl_skel.bench.features import extract
 from ssl_skel.bench.metrics import bootstrap_ci
-from ssl_skel.bench.predictions import format_predictions
+from ssl_skel.bench.predictions import write_predictions
 from ssl_skel.bench.provenance import environment
 from ssl_skel.bench.record import Counts, Digests, Record
 from ssl_skel.bench.staleness import core_digest
@@ -177,7 +177,7 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
     config = {"task": pretraining.config, "train": pretraining.train.model_dump(mode="json"),
               "backbone": pretraining.backbone_config, "evaluator": cell.evaluator_config, "frames": cell.frames,
               "preprocessing": cell.preprocessing.model_dump(mode="json"), "precision": pretraining.precision}
-    predictions = format_predictions(view.test.names, labels, result.top)
+    predictions = write_predictions(view.test.names, labels, result.top)
     cost = card["cost"]
     record = Record(
         id=cell.id, pretrain_id=cell.pretrain_id, suite=where.suite, cell=cell.key(),

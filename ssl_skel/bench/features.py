@@ -33,7 +33,7 @@ def encode(encoders: Mapping[str, Backbone], clips: ClipSource, device: torch.de
         Encoder name -> (n, D) float32 on the CPU.
     """
     chunks: dict[str, list[Tensor]] = {name: [] for name in encoders}
-    for index in torch.arange(len(clips), device=device).split(BATCH):
+    for index in torch.arange(len(clips), device=device).split(BATCH):  # type: ignore[no-untyped-call]
         batch = clips.batch(index)
         for name, encoder in encoders.items():
             chunks[name].append(encoder(batch.xyz, batch.valid, batch.layout).pooled.float().cpu())
@@ -74,6 +74,7 @@ def _cached(path: Path) -> dict[str, Tensor] | None:
     if not path.is_file():
         return None
     try:
-        return load(path.read_bytes())
+        found: dict[str, Tensor] = load(path.read_bytes())
+        return found
     except (SafetensorError, OSError):
         return None

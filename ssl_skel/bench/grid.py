@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ssl_skel.api import Event, Executor, Unit
 from ssl_skel.bench.plan import EvalCell, Plan, PretrainCell
@@ -116,8 +116,8 @@ class Grid:
     def _submit(self, ready: list[PretrainCell | EvalCell], pretrains: list[PretrainCell]) -> None:
         while len(self.running) < self.executor.slots and (ready or pretrains):
             cell = ready.pop(0) if ready else pretrains.pop(0)
-            kind = "pretrain" if isinstance(cell, PretrainCell) else "evaluate"
-            unit = Unit(cell.id, kind, cell.model_dump(mode="json"), self.options)  # type: ignore[arg-type]
+            kind: Literal["pretrain", "evaluate"] = "pretrain" if isinstance(cell, PretrainCell) else "evaluate"
+            unit = Unit(cell.id, kind, cell.model_dump(mode="json"), self.options)
             self.running[cell.id] = cell
             self.listen("begin", {"id": cell.id, "kind": kind, "title": cell.title})
             self.executor.submit(unit)
@@ -149,7 +149,7 @@ class Grid:
         return Event(event.id, "crashed", event.stage, "the worker reported success but left no valid result")
 
     def _fail(self, cell: PretrainCell | EvalCell, event: Event) -> None:
-        failure = Failure(id=cell.id, cell=cell.model_dump(mode="json"), status=event.status,  # type: ignore[arg-type]
+        failure = Failure(id=cell.id, cell=cell.model_dump(mode="json"), status=event.status,
                           stage=event.stage, message=event.message, traceback=event.traceback,
                           detail=dict(event.detail), env=environment(), when=now())
         self.report.failed[cell.id] = failure

@@ -126,7 +126,7 @@ def _pretraining(request: PlanRequest, catalogue: Catalogue, entry: SuiteEntry, 
         plugin=entry.plugin, plugin_version=plugin.card.version, label=entry.label, backbone=resolved.backbone.name,
         backbone_version=resolved.backbone_class.version, dataset=view.name, split=view.split.name,
         seed=seed, config=plain["config"], train=resolved.train, backbone_config=plain["backbone"],
-        preprocessing=_preprocessing(view), precision=request.precision,  # type: ignore[arg-type]
+        preprocessing=_preprocessing(view), precision=request.precision,
         plugin_digest=plugin.digest(), dataset_digest=view.dataset_digest, train_digest=view.train_digest,
         stream_sets=resolved.stream_sets).with_id()
 
@@ -140,6 +140,6 @@ def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Reso
                     pretrain_id=pretraining.id, plugin=entry.plugin, label=entry.label, backbone=pretraining.backbone,
                     dataset=pretraining.dataset, split=view.split.name, seed=pretraining.seed,
                     evaluator=evaluation.entry.name, evaluator_version=evaluation.version,
-                    evaluator_config=evaluation.config, streams=streams, fusion=fusion,  # type: ignore[arg-type]
+                    evaluator_config=evaluation.config, streams=streams, fusion=fusion,
                     frames=resolved.train.frames, preprocessing=pretraining.preprocessing,
                     dataset_digest=view.dataset_digest, split_digest=view.split_digest).with_id()

@@ -21,7 +21,7 @@ from ssl_skel.yamlio import validate
 class Settings:
     """``--set`` values: for every plugin, or for one (``plugin:key=value``)."""
 
-    common: Overrides = Overrides()
+    common: Overrides = field(default_factory=Overrides)
     by_plugin: dict[str, Overrides] = field(default_factory=dict)
 
     def of(self, plugin: str) -> list[Overrides]:
@@ -164,5 +164,5 @@ def _check_streams(asked: Sequence[Sequence[str]], known: Sequence[Sequence[str]
     for one in asked:
         unknown = sorted(set(one) - names)
         if unknown or not one:
-            raise UsageMistake(f"{where}: stream {', '.join(unknown) or '(none)'} does not exist with this configuration",
+            raise UsageMistake(f"{where}: this configuration has no stream {', '.join(unknown) or '(none named)'}",
                                f"It has {', '.join(sorted(names))}.")

@@ -26,7 +26,7 @@ def run_unit(unit: Unit, report: Report, stop: threading.Event) -> Event:
     from ssl_skel.bench.cell import run_evaluation, run_pretraining
     from ssl_skel.train import Interrupted
 
-    stage = [unit.kind]
+    stage: list[str] = [unit.kind]
 
     def tell(event: Event) -> None:
         stage[0] = event.stage or stage[0]

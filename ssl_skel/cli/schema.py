@@ -13,9 +13,10 @@ import click
 def schema(what: str) -> None:
     """Print the JSON Schema of a plugin card, the registry, a suite, the training keys, a record or a failure."""
     from ssl_skel.bench.record import Failure, Record
-    from ssl_skel.schema import PluginCard, RegistryFile, Suite, TrainConfig
+    from ssl_skel.schema import Model, PluginCard, RegistryFile, Suite, TrainConfig
 
-    model = {"plugin": PluginCard, "registry": RegistryFile, "suite": Suite, "train": TrainConfig, "record": Record,
-             "failure": Failure}[what]
-    body = model.model_json_schema(by_alias=True)
+    models: dict[str, type[Model]] = {"plugin": PluginCard, "registry": RegistryFile, "suite": Suite,
+                                        "train": TrainConfig, "record": Record,
+             "failure": Failure}
+    body = models[what].model_json_schema(by_alias=True)
     click.echo(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **body}, indent=1))
