@@ -106,7 +106,14 @@ class PretextTask(nn.Module):
 
     Config: ClassVar[type[BaseModel]] = TaskConfig
 
-    def __init__(self, cfg: Any, backbone: BackboneFactory, layout: Layout) -> None:
+    def __init__(self, cfg: Any = None, backbone: BackboneFactory | None = None, layout: Layout | None = None) -> None:
+        """Called with all three; a subclass may call it with none.
+
+        Args:
+            cfg: Validated instance of `Config`.
+            backbone: Builds a new backbone at each call.
+            layout: Of the clips.
+        """
         super().__init__()
 
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
