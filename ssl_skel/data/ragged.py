@@ -171,10 +171,9 @@ def sample(clips: Ragged, index: Tensor, before: Tensor, weight: Tensor) -> tupl
         (B, M, T, V, 3) float32, exact zero where invalid, and (B, M, T, V) bool.
     """
     start, length, first = clips.tracks[index].unsqueeze(-2).unbind(-1)
-    offset = before[:, None] - start.transpose(1, 2)
-    length, first = length.transpose(1, 2), first.transpose(1, 2)
     absent = len(clips.rows) - 1
-    after = torch.minimum(before + 1, (clips.frames[index] - 1)[:, None])[:, None] - start.transpose(1, 2)
+    offset = before[:, None] - start
+    after = torch.minimum(before + 1, (clips.frames[index] - 1)[:, None])[:, None] - start
     rows_a = torch.where((offset >= 0) & (offset < length), first + offset, absent)
     rows_b = torch.where((after >= 0) & (after < length), first + after, absent)
     valid, weight = _weights(clips, rows_a, rows_b, weight[:, None])
