@@ -27,6 +27,11 @@ class Dropout(nn.Module):
         self._salt, self._calls = int(torch.randint(2**31, ())), 0
         self.register_buffer("state", torch.tensor([self._salt, 0]))
 
+    def reseed(self) -> None:
+        """Draw a new salt from the global state, as at construction; for a copy that must drop other entries."""
+        self._salt, self._calls = int(torch.randint(2**31, ())), 0
+        self.state.copy_(torch.tensor([self._salt, 0]))
+
     def forward(self, x: Tensor) -> Tensor:
         """Drop entries of a tensor of any shape."""
         if not self.training or self.p == 0:
