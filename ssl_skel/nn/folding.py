@@ -6,15 +6,17 @@ a few clouds at a time keep the hidden activations in cache.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ssl_skel.api import TaskConfig
-from ssl_skel.nn.products import linear, product_dtype, transposed_product, without_autocast
+from ssl_skel.nn.products import matmul, product_dtype, stack_size, without_autocast
 
 __all__ = ["FoldingNet", "square_grid"]
 
@@ -59,13 +61,13 @@ class Fold(nn.Module):
         self.third = nn.Linear(hidden, out)
 
     def forward(self, code: Tensor, points: Tensor) -> Tensor:
-        """Fold (1 or B, N, c) points by (B, code) codes to (B, N, out)."""
+        """Fold (1 or B, c, N) points by (B, code) codes to (B, out, N): channels first."""
         weight = self.first.weight
         on_code, on_point = weight[:, :code.shape[1]], weight[:, code.shape[1]:]
-        steer = nn.functional.linear(code, on_code, self.first.bias)
+        steer = F.linear(code, on_code, self.first.bias)
         return _Fold.apply(  # type: ignore[no-any-return]
-            steer, points, on_point, self.second.weight, self.second.bias, self.third.weight, self.third.bias,
-            product_dtype(code),
+            steer.to(points.dtype), points, on_point, self.second.weight, self.second.bias, self.third.weight,
+            self.third.bias, product_dtype(code),
         )
 
 
@@ -89,62 +91,116 @@ class FoldingNet(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """Decode (B, code) to (B, grid^2, channels)."""
         grid = self.get_buffer("grid").to(code.dtype)
-        return self.fold2(code, self.fold1(code, grid[None]))  # type: ignore[no-any-return]
+        points: Tensor = self.fold2(code, self.fold1(code, grid.t()[None]))
+        return points.transpose(1, 2)
 
 
 class _Fold(torch.autograd.Function):
-    """relu(steer + U p), relu(V . + v), Y . + y for every point p, cloud by cloud.
+    """W3 relu(W2 relu(steer + W1 p) + b2) + b3 for every point p, a few clouds at a time.
 
-    Only the second hidden layer is kept for the backward pass; the first costs less to compute than to keep.
+    Activations stand channels first: then every product and its gradients read their operands as they lie,
+    and a row of ones, carried through the first layer, makes the products give the gradients of the biases,
+    too. Only the second hidden layer is kept for the backward pass; the first costs less to compute again
+    than to keep.
     """
 
     @staticmethod
     @without_autocast
     def forward(
-        ctx: Any, steer: Tensor, points: Tensor, on_point: Tensor, w2: Tensor, b2: Tensor, w3: Tensor,
-        b3: Tensor, dtype: torch.dtype,
+        ctx: Any, steer: Tensor, points: Tensor, w1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor,
+        dtype: torch.dtype,
     ) -> Tensor:
-        clouds, count = len(steer), points.shape[1]
-        steer32 = steer.to(points.dtype)
-        hidden = torch.empty((clouds, count, len(w2)), dtype=dtype, device=points.device)
-        out = torch.empty((clouds, count, len(w3)), dtype=points.dtype, device=points.device)
-        w2c, b2c, w3c, b3c = (p.to(dtype) for p in (w2, b2, w3, b3))
-        for cloud in range(clouds):
-            first = _first_layer(steer32[cloud], points[cloud % len(points)], on_point, dtype)
-            hidden[cloud] = linear(first, w2c, b2c, relu=True)
-            out[cloud] = linear(hidden[cloud], w3c, b3c)
-        ctx.save_for_backward(steer32, points, on_point, w2, w3, hidden)
-        ctx.steer_dtype = steer.dtype
+        clouds, count = len(steer), points.shape[2]
+        first = _with_ones_out(w1, steer, dtype)
+        second = F.pad(torch.cat([w2, b2[:, None]], 1), (0, ONES - 1)).to(dtype)
+        inputs = _with_ones_in(points, dtype)
+        hidden = points.new_empty((clouds, len(w2), count), dtype=dtype)
+        out = points.new_empty((clouds, len(w3), count))
+        for part in _parts(hidden):
+            entry = matmul(first[part], inputs if len(inputs) == 1 else inputs[part], relu=True)
+            hidden[part] = matmul(second[None], entry, relu=True)
+            out[part] = matmul(w3[None].to(dtype), hidden[part])
+        out += b3[:, None]
+        ctx.save_for_backward(first, inputs, w2, w3, hidden)
         return out
 
     @staticmethod
     @once_differentiable
     @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        steer, points, on_point, w2, w3, hidden = ctx.saved_tensors
-        dtype = hidden.dtype
-        w2c, w3c = w2.to(dtype), w3.to(dtype)
-        grad_w2, grad_w3 = torch.zeros_like(w2), torch.zeros_like(w3)
-        grad_b2, grad_point = torch.zeros_like(w2[0]), torch.zeros_like(on_point)
-        grad_steer = torch.empty_like(steer)
-        grad_points = torch.zeros_like(points) if ctx.needs_input_grad[1] else None
-        for cloud in range(len(steer)):
-            point = points[cloud % len(points)]
-            first = _first_layer(steer[cloud], point, on_point, dtype)
-            part = grad[cloud].to(dtype)
-            grad_w3 += transposed_product(part, hidden[cloud])
-            inner = torch.ops.aten.threshold_backward(linear(part, w3c.t()), hidden[cloud], 0)
-            grad_w2 += transposed_product(inner, first)
-            grad_b2 += inner.sum(0, dtype=grad.dtype)
-            outer = torch.ops.aten.threshold_backward(linear(inner, w2c.t()), first, 0).to(grad.dtype)
-            grad_steer[cloud] = outer.sum(0)
-            grad_point += outer.t() @ point
+        first, inputs, w2, w3, hidden = ctx.saved_tensors
+        dtype, width, need_points = hidden.dtype, len(w2), ctx.needs_input_grad[1]
+        grad_first = grad.new_zeros((len(hidden), width, inputs.shape[1]))
+        grad_w2, grad_w3 = grad.new_zeros((width, width + ONES)), torch.zeros_like(w3)
+        grad_points = grad.new_zeros((len(hidden), inputs.shape[1] - 1, grad.shape[2])) if need_points else None
+        back2, back3 = (w.t().contiguous()[None].to(dtype) for w in (w2, w3))
+        for part in _parts(hidden):
+            columns = _touched(grad[part])
+            if columns is not None and not len(columns):
+                continue
+            outer, active = _take(grad[part].to(dtype), columns), _take(hidden[part], columns)
+            entry_in = _take(inputs if len(inputs) == 1 else inputs[part], columns)
+            entry = matmul(first[part], entry_in, relu=True)
+            grad_w3 += matmul(outer, active.transpose(1, 2)).sum(0)
+            inner = _cut(matmul(back3, outer), active)
+            grad_w2 += matmul(inner, entry.transpose(1, 2)).sum(0)
+            inner = _cut(matmul(back2, inner), entry[:, :width])
+            grad_first[part] = matmul(inner, entry_in.transpose(1, 2))
             if grad_points is not None:
-                grad_points[cloud % len(points)] += outer @ on_point
-        return (grad_steer.to(ctx.steer_dtype), grad_points, grad_point, grad_w2, grad_b2, grad_w3,
-                grad.sum((0, 1)), None)
+                weight = first[part, :width, :-1].transpose(1, 2).contiguous()
+                _put(grad_points[part], columns, matmul(weight, inner))
+        return (grad_first[..., -1], grad_points, grad_first[..., :-1].sum(0), grad_w2[:, :width],
+                grad_w2[:, width], grad_w3, grad.sum((0, 2)), None)
 
 
-def _first_layer(steer: Tensor, points: Tensor, on_point: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return relu(steer + U p) for (N, c) points: (N, hidden) of type `dtype`."""
-    return linear(points, on_point, steer, relu=True).to(dtype)
+ONES = 8
+"""Rows added to the first layer: one of ones, the rest zero to keep widths a multiple of 8."""
+
+
+def _with_ones_out(weight: Tensor, steer: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (B, h + 8, c + 1) matrices that take [p ; 1] to [steer + W1 p ; 1 ; 0]: (h, c), (B, h)."""
+    table = torch.cat([weight.expand(len(steer), -1, -1), steer[..., None]], 2)
+    table = F.pad(table, (0, 0, 0, ONES))
+    table[:, len(weight), -1] = 1
+    return table.to(dtype)
+
+
+def _with_ones_in(points: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (B, c + 1, N) points with a row of ones below."""
+    return F.pad(points, (0, 0, 0, 1), value=1.0).to(dtype)
+
+
+def _parts(hidden: Tensor) -> Iterator[slice]:
+    """Cut the batch of (B, h, N) activations in parts that are worked on at once."""
+    step = stack_size(hidden.device, hidden[0].numel())
+    return (slice(first, first + step) for first in range(0, len(hidden), step))
+
+
+def _touched(grad: Tensor) -> Tensor | None:
+    """Return the columns of one cloud that have a gradient at all, or None to take all.
+
+    The Chamfer distance in its ``max`` form often reaches only the points that are some target's nearest.
+    Looking costs nothing on a CPU; elsewhere it would wait for the device.
+    """
+    if not grad.is_cpu:
+        return None
+    columns = (grad[0] != 0).any(0).nonzero()[:, 0]
+    return columns if len(columns) < 0.9 * grad.shape[2] else None
+
+
+def _take(values: Tensor, columns: Tensor | None) -> Tensor:
+    return values if columns is None else values.index_select(2, columns)
+
+
+def _put(target: Tensor, columns: Tensor | None, values: Tensor) -> None:
+    if columns is None:
+        target.copy_(values)
+    else:
+        target.index_copy_(2, columns, values.to(target.dtype))
+
+
+def _cut(grad: Tensor, activation: Tensor) -> Tensor:
+    """Zero a gradient in place where ReLU's output is zero."""
+    return torch.ops.aten.threshold_backward.grad_input(  # type: ignore[no-any-return]
+        grad, activation, 0, grad_input=grad
+    )

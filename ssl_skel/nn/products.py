@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["linear", "product_dtype", "transposed_product", "without_autocast"]
+__all__ = ["linear", "matmul", "product_dtype", "stack_size", "transposed_product", "without_autocast"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +70,34 @@ def _dense(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
+def matmul(x: Tensor, y: Tensor, relu: bool = False) -> Tensor:
+    """Return ``x @ y`` for stacks of matrices, then ReLU if asked.
+
+    Args:
+        x: (s or 1, a, k).
+        y: (s or 1, k, b), of the type of `x`.
+        relu: Whether to cut at zero.
+
+    Returns:
+        (s, a, b) of the type of `x`.
+    """
+    if x.is_cpu:
+        stack = range(max(len(x), len(y)))
+        parts = [linear(x[i % len(x)], y[i % len(y)].t(), relu=relu) for i in stack]
+        return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+    out = torch.matmul(x, y)
+    return out.relu_() if relu else out
+
+
 def transposed_product(x: Tensor, y: Tensor) -> Tensor:
     """Return ``x^T y`` (a gradient of a weight): (n, a) and (n, b) to (a, b), of the type of `x`."""
     return linear(x.t(), y.t())
+
+
+def stack_size(device: torch.device, elements: int) -> int:
+    """Return how many clouds to work on at once, where each needs `elements` numbers of scratch.
+
+    One on a CPU, so that they stay in cache; as many on other devices as fill them without filling their
+    memory.
+    """
+    return 1 if device.type == "cpu" else max(1, (1 << 26) // elements)
