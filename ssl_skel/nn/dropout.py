@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_skel.nn.gather import world_size
+from ssl_skel.seed import derive
 
 __all__ = ["Dropout"]
 
@@ -37,7 +38,7 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         rank = torch.distributed.get_rank() if world_size() > 1 else 0
-        gen = torch.Generator(x.device).manual_seed((self._salt << 31) + self._calls * 4096 + rank)
+        gen = torch.Generator(x.device).manual_seed(derive(self._salt, "dropout", self._calls, rank))
         self._calls += 1
         self.state[1] += 1
         keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=gen)
