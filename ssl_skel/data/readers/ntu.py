@@ -101,9 +101,9 @@ def split_bodies(text: SkeletonText) -> list[Body]:
         BadData: If one frame holds a body id twice.
     """
     ids, first, owner = np.unique(text.body, return_index=True, return_inverse=True)
-    finite = np.isfinite(text.xyz).all(axis=2)
+    finite = np.all(np.isfinite(text.xyz), axis=2)
     xyz = np.where(finite[..., None], text.xyz, np.float32(0))
-    valid = np.asarray((text.state > 0) & finite)
+    valid = np.logical_and(finite, text.state > 0)
     bodies = []
     for position in np.argsort(first, kind="stable").tolist():
         rows = np.flatnonzero(owner == position)

@@ -67,8 +67,7 @@ def parse_with_numpy(data: bytes) -> SkeletonText:
     """Parse without compiled code; see `parse_skeleton`."""
     tokens = tokenize(data)
     check_alphabet(tokens, data)
-    frames, headers, frame = _walk(tokens)
-    _check_fields(tokens, headers)
+    frames, headers, frame = _find_bodies(tokens)
     body = to_ints(tokens, tokens.first[headers])
     joint_lines = headers[:, None] + 2 + np.arange(JOINTS)
     first = tokens.first[joint_lines]
@@ -85,18 +84,29 @@ def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return narrow
 
 
-def _walk(tokens: Tokens) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """Follow the counts from frame to frame.
+def _find_bodies(tokens: Tokens) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Find the bodies and check the form of each.
 
     Returns:
         Number of frames, (n,) line of each body's header, (n,) frame of each body.
     """
+    found: list[tuple[int, int]] = []
+    try:
+        frames = _walk(tokens, found)
+    except BadData:
+        _check_fields(tokens, np.array(found, np.int64).reshape(-1, 2)[:, 0])
+        raise
+    headers, owners = np.array(found, np.int64).reshape(-1, 2).T
+    _check_fields(tokens, headers)
+    return frames, headers, owners
+
+
+def _walk(tokens: Tokens, found: list[tuple[int, int]]) -> int:
+    """Follow the counts from frame to frame; appends (line, frame) of each body and returns the frames."""
     lines, fields = len(tokens.first) - 1, tokens.per_line
     frames = _count(tokens, 0, fields, 10**6)
     if frames == 0:
         raise BadData("line 1: no frames")
-    headers: list[int] = []
-    owners: list[int] = []
     line = 1
     for frame in range(frames):
         if line >= lines:
@@ -105,12 +115,11 @@ def _walk(tokens: Tokens) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         stop = line + 1 + bodies * BODY_LINES
         if stop > lines:
             raise BadData(f"cut off in frame {frame + 1} of {frames}")
-        headers.extend(range(line + 1, stop, BODY_LINES))
-        owners.extend([frame] * bodies)
+        found.extend((header, frame) for header in range(line + 1, stop, BODY_LINES))
         line = stop
     if line < lines:
         raise BadData(f"line {line + 1}: text after the last of {frames} frames")
-    return frames, np.array(headers, np.int64), np.array(owners, np.int64)
+    return frames
 
 
 def _count(tokens: Tokens, line: int, fields: NDArray[np.int64], limit: int) -> int:
