@@ -25,4 +25,4 @@ class Random(PretextTask):
 
     def encoders(self) -> dict[str, Backbone]:
         """The backbone as it was initialised."""
-        return {"random": self.backbone}
+        return {"encoder": self.backbone}

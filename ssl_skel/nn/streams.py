@@ -104,6 +104,12 @@ class StreamTask(PretextTask):
         self.nets = nn.ModuleDict({
             name: self.method(cfg, partial(streamed, backbone, name), layout) for name in cfg.streams})
 
+    @classmethod
+    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
+        """Each modality alone and, where there are several, all of them fused."""
+        alone = tuple((name,) for name in cfg.streams)
+        return alone if len(alone) == 1 else (*alone, tuple(cfg.streams))
+
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Two draws of the recipe, shared by the modalities."""
         clips = Clips(batch.xyz, batch.valid)
