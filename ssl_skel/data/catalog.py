@@ -21,6 +21,11 @@ TARGETS: dict[str, str] = {
 }
 
 
+def dataset_names() -> list[str]:
+    """Names of all datasets."""
+    return list(TARGETS)
+
+
 def load_target(target: str) -> object:
     """Import ``module:attribute``."""
     module, _, attribute = target.partition(":")

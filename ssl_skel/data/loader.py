@@ -1,16 +1,16 @@
 """Loading without workers: the clips of a part live on the device and a batch is index arithmetic.
 
 `RaggedClips` holds everything on the device. Where memory is short, `PinnedClips` gathers each batch's rows
-from the memory map into page-locked memory, one batch ahead, and then does the same arithmetic, so both give
-the same numbers.
+from the memory map into page-locked memory, one batch ahead where it is told the next, and then does the same
+arithmetic, so both give the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,9 +42,8 @@ class Clips(Protocol):
     def batch(self, index: Tensor) -> Batch:
         """The clips `index` (B,) as in evaluation."""
 
-    def stream(self, indexes: Iterable[Tensor], frames: int, mode: Mode,
-               gen: torch.Generator | None = None) -> Iterator[Batch]:
-        """`sample` for each of `indexes`, reading ahead where reading takes time."""
+    def prefetch(self, index: Tensor) -> None:
+        """Say that these clips (B,) are sampled next, so that reading them can begin; changes no number."""
 
 
 class RaggedClips:
@@ -78,10 +77,8 @@ class RaggedClips:
         """The clips `index` (B,), centred, `self.frames` long."""
         return self.sample(index, self.frames, "centred")
 
-    def stream(self, indexes: Iterable[Tensor], frames: int, mode: Mode,
-               gen: torch.Generator | None = None) -> Iterator[Batch]:
-        """`sample` for each of `indexes`."""
-        return (self.sample(index, frames, mode, gen) for index in indexes)
+    def prefetch(self, index: Tensor) -> None:
+        """Do nothing: the clips are there."""
 
 
 class PinnedClips:
@@ -99,40 +96,35 @@ class PinnedClips:
                  device: torch.device) -> None:
         self._host, self._prepare = host, prepare
         self.layout, self.frames, self.device = layout, frames, device
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="gather")
+        self._next: tuple[list[int], Future[Ragged]] | None = None
 
     def __len__(self) -> int:
         return len(self._host)
 
     def sample(self, index: Tensor, frames: int, mode: Mode, gen: torch.Generator | None = None) -> Batch:
         """Resample the clips `index` (B,) to `frames`."""
-        return self._finish(index, self._gather(index), frames, mode, gen)
+        clips = self._prepare(self._take(index).to(self.device))
+        before, weight = positions(clips.frames, frames, mode, gen)
+        xyz, valid = sample(clips, torch.arange(len(index), device=self.device), before, weight)
+        return Batch(xyz, valid, index.to(self.device), self.layout)
 
     def batch(self, index: Tensor) -> Batch:
         """The clips `index` (B,), centred, `self.frames` long."""
         return self.sample(index, self.frames, "centred")
 
-    def stream(self, indexes: Iterable[Tensor], frames: int, mode: Mode,
-               gen: torch.Generator | None = None) -> Iterator[Batch]:
-        """`sample` for each of `indexes`; a thread gathers the next batch meanwhile."""
-        with ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
-            waiting: list[Any] = []
-            for index in indexes:
-                waiting.append((index, pool.submit(self._gather, index)))
-                if len(waiting) == 2:
-                    earlier, future = waiting.pop(0)
-                    yield self._finish(earlier, future.result(), frames, mode, gen)
-            for index, future in waiting:
-                yield self._finish(index, future.result(), frames, mode, gen)
+    def prefetch(self, index: Tensor) -> None:
+        """Gather the clips `index` (B,) in a thread, for the `sample` that comes next."""
+        self._next = index.tolist(), self._pool.submit(self._gather, index)
+
+    def _take(self, index: Tensor) -> Ragged:
+        if self._next and self._next[0] == index.tolist():
+            waiting, self._next = self._next[1], None
+            return waiting.result()
+        return self._gather(index)
 
     def _gather(self, index: Tensor) -> Ragged:
         return self._host.gather(index.cpu().numpy(), pin=self.device.type == "cuda")
-
-    def _finish(self, index: Tensor, host: Ragged, frames: int, mode: Mode,
-                gen: torch.Generator | None) -> Batch:
-        clips = self._prepare(host.to(self.device))
-        before, weight = positions(clips.frames, frames, mode, gen)
-        xyz, valid = sample(clips, torch.arange(len(index), device=self.device), before, weight)
-        return Batch(xyz, valid, index.to(self.device), self.layout)
 
 
 def load_clips(store: Store, part: NDArray[np.int64], family: Family, *, scale: float = 1.0, frames: int = 64,
@@ -164,44 +156,3 @@ def device_budget(device: torch.device) -> int:
 
     return int(psutil.virtual_memory().available // 2)
 
-
-class EpochSampler:
-    """Batches of a fresh permutation each epoch, from any step on.
-
-    The order depends on (seed, epoch) only; every process of a distributed run draws the same global batch
-    and takes its own share of it.
-
-    Args:
-        length: Number of clips.
-        batch: Global batch size; the last, smaller batch of an epoch is left out (a set smaller than one
-            batch is one batch).
-        seed: Of the order.
-        rank: Of this process.
-        world: Number of processes.
-    """
-
-    def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.length, self.size, self.seed = length, min(batch, length), seed
-        self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return self.length // self.size
-
-    def from_step(self, step: int = 0) -> Iterator[Tensor]:
-        """Yield (B,) int64 on the CPU, for ever.
-
-        Args:
-            step: Batches taken before (by a run that is resumed).
-        """
-        epoch, position = divmod(step, len(self))
-        while True:
-            order = self._order(epoch)
-            for begin in range(position * self.size, len(self) * self.size, self.size):
-                yield order[begin:begin + self.size][self.rank::self.world]
-            epoch, position = epoch + 1, 0
-
-    def _order(self, epoch: int) -> Tensor:
-        state = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
-        gen = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-        return torch.randperm(self.length, generator=gen)

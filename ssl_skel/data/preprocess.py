@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ssl_skel.data.families import NOTES
 from ssl_skel.data.layouts import Layout
 from ssl_skel.data.ragged import Ragged
 from ssl_skel.errors import UnknownName
@@ -28,17 +29,13 @@ class Family:
     """A preprocessing family.
 
     Attributes:
-        name: Registered name.
+        name: A key of `families.NOTES`, where it is described.
         version: Raised with every change that can change a number.
-        what: What it does, in one line.
-        used_by: Which papers' code does so.
         frame: Finds origin and rotation of each row.
     """
 
     name: str
     version: int
-    what: str
-    used_by: str
     frame: Callable[[Ragged, Layout], Frame]
 
     @property
@@ -164,20 +161,7 @@ def _per_body(clips: Ragged, layout: Layout) -> Frame:
     return origin, _turn(rows, layout, _has(clips, *layout.shoulders))
 
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (
-    Family("first-frame", 1,
-           "subtract the centre joint of the first valid frame of person 1 from everything; keeps the "
-           "trajectory and the distance between persons",
-           "MAMP, SkeletonMAE, STARS, CTR-GCN (translation only)", _first_frame),
-    Family("per-frame", 1,
-           "subtract the centre joint of person 1 in each frame; loses its trajectory, keeps the distance",
-           "centring of ISC, CMD, HiCo, PCM3 (which also turn the first frame to the axes)", _per_frame),
-    Family("per-body", 1,
-           "subtract each body's root joint and turn its shoulders to the x axis, in each frame; loses "
-           "trajectory, turning and the distance between persons",
-           "CrosSCLR, AimCLR and their descendants", _per_body),
-    Family("view-aligned", 1,
-           "first-frame, then turn the clip about the vertical so that person 1's shoulders in its first "
-           "frame lie along x",
-           "the upright part of the first-frame rotation of ISC, CMD, HiCo, PCM3", _view_aligned),
-)}
+_FRAMES: dict[str, Callable[[Ragged, Layout], Frame]] = {
+    "first-frame": _first_frame, "per-frame": _per_frame, "per-body": _per_body, "view-aligned": _view_aligned,
+}
+FAMILIES = {name: Family(name, note.version, _FRAMES[name]) for name, note in NOTES.items()}

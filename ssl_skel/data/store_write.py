@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -31,6 +30,7 @@ from ssl_skel.data.store import (
     pack_bits,
 )
 from ssl_skel.errors import BadData, OutputError
+from ssl_skel.fsio import output_error, write_atomic
 
 
 @dataclass
@@ -135,39 +135,15 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutputError(f"disk full while writing {path}",
-                              "Free some space, then run the same command again; it goes on.") from None
-        raise OutputError(f"can't write {path}: {error.strerror or error}") from None
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+        found = output_error(path, error)
+        raise OutputError(found.what, found.todo.replace("--out", "--data-root")) from None
 
 
 def save_shard(path: Path, packer: Packer, report: Report, joints: int) -> None:
     """Write one shard atomically (npz without pickles)."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    text = json.dumps(report.as_dict()).encode()
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, report=np.frombuffer(text, np.uint8), **packer.arrays(joints))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    text, buffer = json.dumps(report.as_dict()).encode(), io.BytesIO()
+    np.savez(buffer, allow_pickle=False, report=np.frombuffer(text, np.uint8), **packer.arrays(joints))
+    write_atomic(path, buffer.getvalue())
 
 
 def load_shard(path: Path, arrays: Sequence[str]) -> tuple[dict[str, NDArray[Any]], Report] | None:
