@@ -10,10 +10,18 @@ import torch
 from helpers.skeletons import random_batch, with_junk
 from ssl_skel.api import Backbone
 from ssl_skel.data.layouts import LAYOUTS, get_layout
+from ssl_skel.nn.agcn import AGCN
+from ssl_skel.nn.bigru import BiGRU
+from ssl_skel.nn.pointmlp import PointMLP
 from ssl_skel.nn.stgcn import STGCN
+from ssl_skel.nn.transformer import SkeletonTransformer
 
 SMALL: dict[str, tuple[type[Backbone], dict[str, Any]]] = {
     "stgcn": (STGCN, {"width": 4, "dim": 16}),
+    "agcn": (AGCN, {"width": 4, "dim": 16}),
+    "bigru": (BiGRU, {"hidden": 8, "layers": 2}),
+    "transformer": (SkeletonTransformer, {"dim": 16, "depth": 2, "heads": 2}),
+    "pointmlp": (PointMLP, {"width": 8, "depth": 2, "dim": 16}),
 }
 
 

@@ -1,0 +1,64 @@
+"""Bidirectional GRU over the frames of each person, as ISC and CMD pretrain (3 layers of 1024, 2048-d).
+
+Unlike their code, which feeds one frame at a time so that the backward direction never sees the future, both
+directions see the whole clip, in one fused call.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ssl_skel.api import Backbone, Features, Layout, TaskConfig
+from ssl_skel.nn.norm import MaskedBatchNorm
+from ssl_skel.nn.persons import split_persons
+from ssl_skel.nn.stgcn import normalise_joints
+
+__all__ = ["BiGRU", "BiGRUConfig"]
+
+
+class BiGRUConfig(TaskConfig):
+    """Sizes of the network.
+
+    Attributes:
+        hidden: Units of each direction; the pooled vector has twice as many.
+        layers: Of the GRU.
+    """
+
+    hidden: int = Field(1024, ge=1)
+    layers: int = Field(3, ge=1)
+
+
+class BiGRU(Backbone):
+    """Input normalisation, GRU, average over valid frames, then over valid persons.
+
+    Frames after a person's last valid one are not run at all; a frame or joint missing before it is the mean.
+    """
+
+    version = 1
+    Config: ClassVar[type[TaskConfig]] = BiGRUConfig
+
+    def __init__(self, cfg: BiGRUConfig, layout: Layout) -> None:
+        super().__init__(cfg, layout)
+        self.dim = 2 * cfg.hidden
+        size = 3 * layout.num_joints
+        self.norm = MaskedBatchNorm(size)
+        self.gru = nn.GRU(size, cfg.hidden, cfg.layers, batch_first=True, bidirectional=True)
+
+    def forward(self, xyz: Tensor, valid: Tensor, layout: Layout) -> Features:
+        """Encode clips; see `Backbone`. Where frames are missing, their number is read from the device."""
+        people = split_persons(xyz, valid)
+        frames = normalise_joints(self.norm, people).permute(0, 2, 3, 1).flatten(2)  # (N, T, 3V)
+        if people.valid is None:
+            return Features(people.mean(self.gru(frames)[0].mean(1)))
+        seen = people.valid.any(2)  # (N, T)
+        order = torch.arange(1, seen.shape[1] + 1, device=seen.device)
+        length = (seen * order).amax(1).clamp(min=1)
+        packed = pack_padded_sequence(frames, length.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=seen.shape[1])
+        weight = seen[..., None].to(states.dtype)
+        return Features(people.mean((states * weight).sum(1) / weight.sum(1).clamp(min=1)))
