@@ -125,9 +125,10 @@ def _report(done: Prepared) -> None:
 @options.as_json
 def verify(dataset: str, data_root: Path, as_json: bool) -> None:
     """Read every byte of DATASET and compare with its digests, and its splits with the known counts."""
-    from ssl_skel.data.describe import open_store, show_dataset
+    from ssl_skel.data.dataset import open_dataset
+    from ssl_skel.data.describe import show_dataset
 
-    store = open_store(dataset, data_root)
+    store = open_dataset(dataset, data_root).store
     if store.meta["origin"] != "generated":
         store.verify()
     splits = show_dataset(dataset, data_root)["splits"]

@@ -8,25 +8,13 @@ from typing import Any
 import numpy as np
 
 from ssl_skel.data.card import DatasetCard, Split
-from ssl_skel.data.catalog import dataset_names, get_card, load_target
+from ssl_skel.data.catalog import dataset_names
+from ssl_skel.data.dataset import card_of, open_dataset
+from ssl_skel.data.families import NOTES
 from ssl_skel.data.store import Store
 from ssl_skel.errors import BadData, SkelError
 
 HISTOGRAM_BINS = 12
-
-
-def open_store(name: str, root: Path) -> Store:
-    """Open a prepared dataset (or ``name+variant``), or make a generated one.
-
-    Raises:
-        SkelError: As `Store.open`.
-    """
-    card = get_card(name.partition("+")[0])
-    if card.generate:
-        made = load_target(card.generate)(card)  # type: ignore[operator]
-        assert isinstance(made, Store)
-        return made
-    return Store.open(root / name)
 
 
 def list_datasets(root: Path) -> list[dict[str, Any]]:
@@ -47,7 +35,7 @@ def _entry(name: str, root: Path) -> dict[str, Any]:
                              "joints": None, "persons": None, "digest": None, "splits": [], "source": "",
                              "terms": "", "todo": ""}
     try:
-        card = get_card(name.partition("+")[0])
+        card = card_of(name)
         entry |= {"title": card.title, "classes": len(card.classes), "joints": card.get_layout().num_joints,
                   "persons": card.persons, "splits": list(card.splits), "source": card.source, "terms": card.terms}
         if card.generate:
@@ -70,9 +58,7 @@ def show_dataset(name: str, root: Path) -> dict[str, Any]:
     Raises:
         UnknownName: If there is no such dataset.
     """
-    from ssl_skel.data.families import NOTES
-
-    card = get_card(name.partition("+")[0])
+    card = card_of(name)
     facts: dict[str, Any] = _entry(name, root) | {
         "layout": card.layout, "class_names": list(card.classes), "licence": card.licence,
         "citation": card.citation, "notes": list(card.notes), "scale": card.scale,
@@ -80,7 +66,7 @@ def show_dataset(name: str, root: Path) -> dict[str, Any]:
                           "families": {family: note._asdict() for family, note in NOTES.items()}},
     }
     if facts["state"] in ("prepared", "generated"):
-        facts |= _counts(card, open_store(name, root))
+        facts |= _counts(card, open_dataset(name, root).store)
     facts["splits"] = facts.get("split_counts") or [_split(split) for split in card.splits.values()]
     facts.pop("split_counts", None)
     return facts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,22 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_skel.data.card import DatasetCard, Parts, Split, names_digest
-from ssl_skel.data.catalog import get_card, load_target
+from ssl_skel.data.dataset import Dataset, open_dataset
 from ssl_skel.data.layouts import Layout
 from ssl_skel.data.loader import Clips, load_clips
 from ssl_skel.data.preprocess import Family, get_family
-from ssl_skel.data.store import Store
 from ssl_skel.errors import BadData
 
+__all__ = ["Dataset", "Part", "PretrainingData", "SplitView", "open_dataset", "open_split"]
+
 DEFAULT_FRAMES = 64
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """An open store and what is known of it."""
-
-    store: Store
-    card: DatasetCard
 
 
 class Part:
@@ -147,31 +139,6 @@ class SplitView:
     @staticmethod
     def _names(part: Part) -> list[bytes]:
         return [name.encode() for name in part.names]
-
-
-def default_root() -> Path:
-    """``$SSL_SKEL_DATA``, else ``./data``."""
-    return Path(os.environ.get("SSL_SKEL_DATA") or "data")
-
-
-def open_dataset(name: str, data_root: Path | str | None = None, card: DatasetCard | None = None) -> Dataset:
-    """Open a prepared dataset, or make a generated one in memory.
-
-    Args:
-        name: Registered name; ``name+suffix`` is a variant (e.g. an import) under its own folder and digest.
-        data_root: Default: `default_root`.
-        card: Of a dataset that another registry holds.
-
-    Raises:
-        UnknownName: If there is no such dataset.
-        DataMissing: If it is not prepared.
-        DigestMismatch: If the store does not agree with itself.
-    """
-    card = card or get_card(name.partition("+")[0])
-    if card.generate:
-        store = load_target(card.generate)(card)  # type: ignore[operator]
-        return Dataset(store, card)
-    return Dataset(Store.open(Path(data_root or default_root()) / name), card)
 
 
 def open_split(dataset: str, split: str, data_root: Path | str | None = None, *, preprocessing: str = "",
