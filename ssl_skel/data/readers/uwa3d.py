@@ -138,8 +138,9 @@ def measure_order(samples: list[Array]) -> Order:
     """
     score: dict[Order, float] = {}
     for order in ORDERS:
-        if all(order.fits(values.shape) for values in samples):
-            score[order] = float(np.mean([_bone_variation(order.read(values)) for values in samples]))
+        fitting = [values for values in samples if order.fits(values.shape)]
+        if 2 * len(fitting) > len(samples):
+            score[order] = float(np.mean([_bone_variation(order.read(values)) for values in fitting]))
     ranked = sorted(score, key=lambda order: score[order])
     if not ranked or not score[ranked[0]] <= PLAUSIBLE:
         best = f"; the best varies by {score[ranked[0]]:.0%}" if ranked else ""
@@ -181,5 +182,5 @@ def _measure_folder(folder: Path) -> tuple[Order, float] | BadData:
         order = measure_order(samples)
     except BadData as error:
         return error
-    lengths = [_bones(order.read(values)).ravel() for values in samples]
+    lengths = [_bones(order.read(values)).ravel() for values in samples if order.fits(values.shape)]
     return order, 0.001 if float(np.nanmedian(np.concatenate(lengths))) > 5 else 1.0
