@@ -1,0 +1,134 @@
+"""Ablations: records whose configurations differ in two keys, as a grid and a heat map."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ssl_skel.bench.board.comparable import differing_keys, flat
+from ssl_skel.bench.record import Record
+from ssl_skel.errors import UsageMistake
+from ssl_skel.ids import canonical
+
+
+@dataclass(frozen=True, slots=True)
+class GridCell:
+    """Mean and spread of the primary metric over seeds, fractions; `count` records."""
+
+    mean: float
+    sd: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AblationGrid:
+    """An ablation over two keys.
+
+    Attributes:
+        title: What is held fixed.
+        row_key: Dotted key of the configuration.
+        col_key: Dotted key of the configuration.
+        rows: Values of `row_key` as text, in order.
+        cols: Values of `col_key` as text, in order.
+        cells: (row text, column text) -> cell; absent where no record is.
+        metric: The primary one.
+    """
+
+    title: str
+    row_key: str
+    col_key: str
+    rows: tuple[str, ...]
+    cols: tuple[str, ...]
+    cells: dict[tuple[str, str], GridCell]
+    metric: str
+
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest mean."""
+        means = [cell.mean for cell in self.cells.values()]
+        return min(means), max(means)
+
+
+def ablation_grid(records: Sequence[Record], row_key: str, col_key: str, title: str = "") -> AblationGrid:
+    """Arrange records by two keys of their configuration.
+
+    Args:
+        records: Of one table; records of one cell of the grid may differ in the seed only.
+        row_key: Dotted key, e.g. ``task.mask.strategy``.
+        col_key: Dotted key, e.g. ``task.mask.ratio``.
+        title: What is held fixed.
+
+    Raises:
+        UsageMistake: If a key is in no record, or one cell would mix different settings.
+    """
+    values: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    order: dict[str, dict[str, Any]] = {row_key: {}, col_key: {}}
+    for record in records:
+        config = flat(record.config)
+        for key in (row_key, col_key):
+            if key not in config:
+                raise UsageMistake(f"record {record.id} has no key {key!r} in its configuration")
+            order[key][_text(config[key])] = config[key]
+        values[_text(config[row_key]), _text(config[col_key])].append(record)
+    for (row, col), group in values.items():
+        seeds = [record.cell.seed for record in group]
+        if len(set(seeds)) != len(seeds):
+            raise UsageMistake(f"{row_key}={row}, {col_key}={col} has several records of one seed",
+                               "They differ in something else; fix it first.")
+    cells = {place: _cell(group) for place, group in values.items()}
+    metric = records[0].primary if records else "top1"
+    return AblationGrid(title, row_key, col_key, _ordered(order[row_key]), _ordered(order[col_key]), cells, metric)
+
+
+def find_ablations(records: Sequence[Record]) -> list[AblationGrid]:
+    """Find groups of records, alike but for the seed, whose configurations differ in exactly two keys."""
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        cell = record.cell
+        groups[cell.dataset, cell.split, cell.evaluator, cell.plugin, cell.backbone, cell.streams,
+               cell.fusion].append(record)
+    grids = []
+    for names, group in sorted(groups.items()):
+        keys = differing_keys(record.config for record in group)
+        if len(keys) != 2:
+            continue
+        first, second = sorted(keys, key=lambda key: (_numeric(group, key), key))
+        dataset, split, evaluator, plugin, backbone, streams, fusion = names
+        fused = "" if fusion == "single" else f", {fusion}"
+        title = f"{plugin} ({backbone}), {streams}{fused}, on {dataset} {split}, {evaluator}"
+        try:
+            grids.append(ablation_grid(group, first, second, title))
+        except UsageMistake:
+            continue
+    return [grid for grid in grids if len(grid.rows) > 1 and len(grid.cols) > 1]
+
+
+def _numeric(records: Sequence[Record], key: str) -> bool:
+    """Numbers run along the columns, names along the rows."""
+    return all(isinstance(flat(record.config).get(key), int | float) for record in records)
+
+
+def _cell(group: Sequence[Record]) -> GridCell:
+    values = [record.metrics[record.primary] for record in group]
+    mean = math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
+    return GridCell(mean, spread, len(values))
+
+
+def _ordered(values: dict[str, Any]) -> tuple[str, ...]:
+    def order(text: str) -> tuple[bool, float, str]:
+        value = values[text]
+        number = isinstance(value, int | float)
+        return (not number, float(value) if number else 0.0, text)
+
+    return tuple(sorted(values, key=order))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, str | int | float) for item in value):
+        return "+".join(_text(item) for item in value) or "none"
+    return canonical(value)

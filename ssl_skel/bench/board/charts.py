@@ -1,0 +1,246 @@
+"""Geometry of a board's pictures, in SVG user units; the templates draw it, and escape every text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ssl_skel.bench.board import words
+from ssl_skel.bench.board.model import Cost, Row, Table
+from ssl_skel.bench.published import PublishedRow
+
+STRIP_W, STRIP_H, STRIP_PAD = 190.0, 26.0, 8.0
+PLOT_W, PLOT_H = 560.0, 320.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 18.0, 16.0, 44.0
+CHAR = 6.4
+"""Width of a letter of a label, for placing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps percent to the width of a strip."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    def x(self, percent: float) -> float:
+        """Position on a strip."""
+        share = (min(max(percent, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(STRIP_PAD + share * (STRIP_W - 2 * STRIP_PAD), 1)
+
+    def marks(self) -> list[Tick]:
+        """Ticks of a strip."""
+        return [Tick(self.x(tick), f"{tick:g}") for tick in self.ticks]
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The interval of one row: a whisker and a point."""
+
+    low: float
+    mid: float
+    high: float
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A row in the plane of accuracy and cost; the label has its own place."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    role: str
+    text: str
+    label: str
+    label_x: float
+    label_y: float
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A horizontal line: the floor or the ceiling."""
+
+    y: float
+    text: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Accuracy against one cost, on a logarithmic axis."""
+
+    title: str
+    summary: str
+    x_name: str
+    y_name: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    points: tuple[Point, ...]
+    levels: tuple[Level, ...]
+    frontier: str
+
+
+def make_scale(table: Table) -> Scale:
+    """Choose the range of a table's strips: all our means and intervals, and the published numbers near them."""
+    values = [100 * value for row in table.rows() for value in _extent(row)]
+    if not values:
+        return Scale(0.0, 100.0, (0.0, 50.0, 100.0))
+    values += [row.value for row in table.published if row.value >= min(values)]
+    low, high, step = _nice(min(values), max(values), 4)
+    low, high = max(0.0, low), min(100.0, high)
+    count = round((high - low) / step)
+    return Scale(low, high, tuple(round(low + i * step, 6) for i in range(count + 1)))
+
+
+def _extent(row: Row) -> list[float]:
+    if row.mean is None:
+        return []
+    return [row.mean, *((row.interval.low, row.interval.high) if row.interval else ())]
+
+
+def _nice(low: float, high: float, parts: int) -> tuple[float, float, float]:
+    """Widen a range to round numbers; the step is 1, 2, 2.5 or 5 times a power of ten."""
+    span = max(high - low, 1e-3)
+    power = 10.0 ** math.floor(math.log10(span / parts))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= parts)
+    return math.floor(low / step) * step, math.ceil(high / step) * step, step
+
+
+def make_strip(row: Row, scale: Scale) -> Strip | None:
+    """Draw one row's interval; None where there is no number."""
+    if row.mean is None:
+        return None
+    mid = 100 * row.mean
+    low, high = (100 * row.interval.low, 100 * row.interval.high) if row.interval else (mid, mid)
+    text = f"{words.percent(row.mean)} %" + (f", interval {words.interval(row)}" if row.interval else "")
+    return Strip(scale.x(low), scale.x(mid), scale.x(high), row.role, text)
+
+
+def published_marks(rows: Sequence[PublishedRow], scale: Scale) -> list[float]:
+    """Where published numbers lie on a strip, without those outside its range."""
+    return sorted({scale.x(row.value) for row in rows if scale.low <= row.value <= scale.high})
+
+
+def floor_mark(table: Table, scale: Scale) -> float | None:
+    """Where the best floor row lies on a strip."""
+    floors = [row.mean for row in table.rows() if row.role == "floor" and row.mean is not None]
+    return scale.x(100 * max(floors)) if floors else None
+
+
+def make_scatters(table: Table) -> list[Scatter]:
+    """Accuracy against pretraining time, parameters and memory, each where rows differ in it."""
+    metric = words.metric_name(table.metric)
+    made = [_scatter(table, f"{metric} against {name}", axis, value, text) for name, axis, value, text in (
+        ("pretraining time", "pretraining of one seed, minutes", lambda c: c.hours and c.hours * 60,
+         words.duration),
+        ("parameters", "parameters of the encoders, millions", lambda c: c.params and c.params / 1e6,
+         words.params),
+    )]
+    return [scatter for scatter in made if scatter is not None]
+
+
+def _scatter(table: Table, title: str, x_name: str, value: Callable[[Cost], float | None],
+             text: Callable[[Cost], str]) -> Scatter | None:
+    rows = [row for row in table.rows() if row.mean is not None and row.role == "ranked" and value(row.cost)]
+    costs = [value(row.cost) or 0.0 for row in rows]
+    if len({f"{cost:.2g}" for cost in costs}) < 2:
+        return None
+    low, high = math.log10(min(costs)), math.log10(max(costs))
+    pad = max(0.12 * (high - low), 0.08)
+    left, right = low - pad, high + pad
+    scale = make_scale(table)
+
+    def to_x(cost: float) -> float:
+        return round(LEFT + (math.log10(cost) - left) / (right - left) * (PLOT_W - LEFT - RIGHT), 1)
+
+    def to_y(percent: float) -> float:
+        share = (min(max(percent, scale.low), scale.high) - scale.low) / (scale.high - scale.low)
+        return round(PLOT_H - BOTTOM - share * (PLOT_H - TOP - BOTTOM), 1)
+
+    points = _place([_point(row, to_x(cost), to_y, text(row.cost)) for row, cost in zip(rows, costs)])
+    levels = tuple(Level(to_y(100 * (row.mean or 0)), f"{row.role} {words.percent(row.mean)}", row.role)
+                   for row in _levels(table))
+    best = max(rows, key=lambda row: row.mean or 0)
+    summary = (f"{len(rows)} rows; the best, {words.method(best)}, has {words.percent(best.mean)} % at "
+               f"{text(best.cost)}. The same numbers stand in the table.")
+    return Scatter(title, summary, x_name, f"{words.metric_name(table.metric)}, %",
+                   tuple(Tick(to_x(tick), f"{tick:g}") for tick in _log_ticks(left, right)),
+                   tuple(Tick(to_y(tick), f"{tick:g}") for tick in scale.ticks), tuple(points), levels,
+                   _frontier(points))
+
+
+def _levels(table: Table) -> list[Row]:
+    found = []
+    for role in ("floor", "ceiling"):
+        rows = [row for row in table.rows() if row.role == role and row.mean is not None]
+        found += [max(rows, key=lambda row: row.mean or 0)] if rows else []
+    return found
+
+
+def _log_ticks(left: float, right: float) -> list[float]:
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [factor * 10.0**power for power in range(math.floor(left), math.ceil(right) + 1)
+                 for factor in factors if left <= math.log10(factor * 10.0**power) <= right]
+        if len(ticks) >= 3:
+            return ticks[:: math.ceil(len(ticks) / 6)]
+    return [float(f"{10**left * 1.02:.2g}"), float(f"{10**right * 0.98:.2g}")]
+
+
+def _point(row: Row, x: float, to_y: Callable[[float], float], cost: str) -> Point:
+    mid = 100 * (row.mean or 0)
+    low, high = (100 * row.interval.low, 100 * row.interval.high) if row.interval else (mid, mid)
+    label = words.method(row)
+    label = label if len(label) <= 24 else label[:23] + "…"
+    text = f"{words.method(row)}, {row.key.backbone}, {words.streams(row)}: {words.score(row)} % at {cost}"
+    return Point(x, to_y(mid), to_y(low), to_y(high), row.role, text, label, x, to_y(mid), "start")
+
+
+def _place(points: Sequence[Point]) -> list[Point]:
+    """Put each label to the right, left, above or below its point, where nothing lies yet; else leave it out."""
+    taken = [(p.x - 6, p.y - 6, p.x + 6, p.y + 6) for p in points]
+    placed = []
+    for point in sorted(points, key=lambda p: (p.y, p.x, p.text)):
+        width = CHAR * len(point.label)
+        spots = ((point.x + 9, point.y + 4, "start", point.x + 9),
+                 (point.x - 9, point.y + 4, "end", point.x - 9 - width),
+                 (point.x, point.y - 10, "middle", point.x - width / 2),
+                 (point.x, point.y + 19, "middle", point.x - width / 2))
+        label, where = "", spots[0]
+        for spot in spots:
+            box = (spot[3], spot[1] - 10, spot[3] + width, spot[1] + 3)
+            inside = box[0] >= LEFT and box[2] <= PLOT_W - 2 and box[1] >= 2 and box[3] <= PLOT_H - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                label, where = point.label, spot
+                break
+        placed.append(Point(point.x, point.y, point.low, point.high, point.role, point.text, label,
+                            round(where[0], 1), round(where[1], 1), where[2]))
+    return placed
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _frontier(points: Sequence[Point]) -> str:
+    """Steps along the points that no cheaper point beats."""
+    best, path = math.inf, ""
+    for point in sorted(points, key=lambda p: (p.x, p.y)):
+        if point.y < best:
+            path += f"M{point.x} {point.y}" if not path else f"H{point.x}V{point.y}"
+            best = point.y
+    return path

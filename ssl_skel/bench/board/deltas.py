@@ -1,0 +1,77 @@
+"""Differences between rows, paired over the test clips that both were asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_skel.bench.board.model import Delta, Row
+from ssl_skel.bench.record import Record
+from ssl_skel.seed import derive
+
+if TYPE_CHECKING:
+    from ssl_skel.bench.predictions import PredictionTable
+
+PredictionSource = Callable[[Record], "PredictionTable"]
+
+
+class Deltas:
+    """Compares rows; reads each record's predictions once.
+
+    Args:
+        source: Reads predictions; None gives differences of means without an interval.
+    """
+
+    def __init__(self, source: PredictionSource | None) -> None:
+        self.source = source
+        self._correct: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
+
+    def between(self, row: Row, other: Row) -> Delta:
+        """Difference `row` - `other` of the primary metric, with a paired bootstrap interval over clips.
+
+        Each clip's correctness is first averaged over the seeds of its row. There is an interval only for top-1
+        on the same clips in the same order.
+        """
+        value = (row.mean or 0.0) - (other.mean or 0.0)
+        against = " ".join(text for text in (other.key.method, other.key.backbone, other.variant) if text)
+        paired = self.source is not None and row.records[0].primary == other.records[0].primary == "top1"
+        if not paired:
+            return Delta(value, against)
+        clips, mine = self._of(row)
+        other_clips, theirs = self._of(other)
+        if not clips or clips != other_clips:
+            return Delta(value, against)
+        low, high = paired_interval(mine - theirs, derive(0, "board", row.records[0].id, other.records[0].id))
+        return Delta(value, against, low, high)
+
+    def _of(self, row: Row) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Clip names, and the share of seeds that were right on each."""
+        key = "+".join(record.id for record in row.records)
+        if key not in self._correct:
+            assert self.source is not None
+            tables = [self.source(record) for record in row.records]
+            clips = tables[0].clips if all(table.clips == tables[0].clips for table in tables) else ()
+            right = np.stack([table.correct for table in tables]) if clips else np.empty((1, 0))
+            self._correct[key] = (clips, right.mean(axis=0))
+        return self._correct[key]
+
+
+def paired_interval(difference: NDArray[np.float64], seed: int, draws: int = 2000) -> tuple[float, float]:
+    """95 % percentile bootstrap of the mean of paired differences.
+
+    Drawing n of n clips with replacement is a multinomial draw over the few values that a difference takes, so
+    no clip is ever indexed.
+
+    Args:
+        difference: (n,) per clip.
+        seed: Of the draws.
+        draws: Number of resamples.
+    """
+    values, counts = np.unique(difference, return_counts=True)
+    n = len(difference)
+    means = np.random.default_rng(seed).multinomial(n, counts / n, size=draws) @ values / n
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)

@@ -1,0 +1,270 @@
+"""Board folders: written with a manifest of the records that went in, and checked against what these give now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from ssl_skel import fsio, yamlio
+from ssl_skel.bench.board.ablation import AblationGrid, find_ablations
+from ssl_skel.bench.board.build import BoardInput, Current, build_board
+from ssl_skel.bench.board.data import render_csv, render_json
+from ssl_skel.bench.board.html import render_html
+from ssl_skel.bench.board.model import FLOOR, Board
+from ssl_skel.bench.board.plans import PlannedCell, read_plan
+from ssl_skel.bench.board.text import render_latex, render_markdown
+from ssl_skel.bench.predictions import check_scores
+from ssl_skel.bench.published import load_published
+from ssl_skel.bench.record import CellId, Record
+from ssl_skel.bench.store import RecordStore
+from ssl_skel.errors import BadRecord, DigestMismatch, OutputError, SkelError, UsageMistake
+from ssl_skel.registry import discover
+from ssl_skel.schema import NAME, Model
+
+ALL = "all"
+MANIFEST = "manifest.json"
+FILES = {"html": "index.html", "md": "board.md", "csv": "board.csv", "json": "board.json", "tex": "board.tex"}
+MAX_MANIFEST_BYTES = 50_000_000
+AGAIN = "Render it again with `ssl-skel bench board`."
+
+
+class Manifest(Model):
+    """``manifest.json`` of a board: what it was rendered from, besides the records themselves.
+
+    Attributes:
+        records: Ids of all records that went in.
+        planned: Cells that were waited for.
+        families: Plugin -> family, as the cards said.
+    """
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    name: str
+    title: str
+    baseline: str
+    incomplete: bool
+    records: tuple[CellId, ...]
+    planned: tuple[PlannedCell, ...]
+    families: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A board in every format, and its manifest."""
+
+    board: Board
+    grids: tuple[AblationGrid, ...]
+    manifest: Manifest
+
+    def text(self, form: str) -> str:
+        """One format: ``html``, ``md``, ``csv``, ``json`` or ``tex``."""
+        if form == "html":
+            return render_html(self.board, self.grids)
+        makers = {"md": render_markdown, "csv": render_csv, "json": render_json, "tex": render_latex}
+        return makers[form](self.board)
+
+
+@dataclass(frozen=True)
+class BoardRequest:
+    """Which board.
+
+    Attributes:
+        suite: Only records of this suite; None takes all.
+        baseline: Plugin that the others are compared with; None takes the plan's.
+        incomplete: Show incomplete rows.
+        current: Digests that a record would carry today, to mark stale ones; None marks nothing.
+        families: Plugin -> family; None takes the cards of the registry.
+    """
+
+    suite: str | None = None
+    baseline: str | None = None
+    incomplete: bool = False
+    current: Current | None = None
+    families: Mapping[str, str] | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        """Of the board and its folder."""
+        name = self.suite or ALL
+        if not NAME.match(name):
+            raise UsageMistake(f"{name[:60]!r} is no suite name")
+        return name
+
+
+def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
+    """Build a board from the records of a store.
+
+    Raises:
+        BadRecord: If a record, the plan or predictions are torn, edited or misplaced.
+    """
+    plan = read_plan(store.root)
+    if plan is not None and request.suite not in (None, plan.suite):
+        plan = None
+    old = _read_manifest(store.root / "boards" / request.name)
+    records = store.all()
+    manifest = Manifest(
+        name=request.name, title=(plan.title if plan else "") or (old.title if old else "") or request.name,
+        baseline=request.baseline or (plan.baseline if plan else "") or (old.baseline if old else "") or FLOOR,
+        incomplete=request.incomplete, records=(), planned=plan.cells if plan else old.planned if old else (),
+        families=dict(request.families if request.families is not None else _families(records)))
+    return _render(store, records, manifest, request.current)
+
+
+def _render(store: RecordStore, records: Iterable[Record], wanted: Manifest, current: Current | None) -> Rendered:
+    suite = None if wanted.name == ALL else wanted.name
+    chosen = _choose(records, suite, wanted.planned)
+    given = BoardInput(chosen, wanted.planned, store.failures() if wanted.incomplete else (), load_published(),
+                       wanted.families, current, store.read_predictions)
+    board = build_board(given, wanted.name, wanted.title, wanted.baseline, wanted.incomplete)
+    return Rendered(board, tuple(find_ablations(chosen)),
+                    wanted.model_copy(update={"records": board.record_ids}))
+
+
+def _choose(records: Iterable[Record], suite: str | None, planned: Iterable[PlannedCell]) -> list[Record]:
+    """Records of a suite; a plan that names a record also says what its row is called."""
+    cells = {cell.id: cell.cell for cell in planned}
+    chosen = []
+    for record in records:
+        if record.id in cells:
+            chosen.append(record.model_copy(update={"cell": cells[record.id]}))
+        elif suite is None or (not cells and record.suite == suite):
+            chosen.append(record)
+    return chosen
+
+
+def _families(records: Iterable[Record]) -> dict[str, str]:
+    catalogue, found = discover(), {}
+    for name in sorted({record.cell.plugin for record in records}):
+        try:
+            card = catalogue.get("plugins", name).card
+        except SkelError:
+            continue
+        if card is not None:
+            found[name] = str(card.family)
+    return found
+
+
+def write_boards(store: RecordStore, suite: str | None = None, baseline: str | None = None,
+                 incomplete: bool = False, current: Current | None = None,
+                 families: Mapping[str, str] | None = None) -> list[Path]:
+    """Render a board in every format into ``boards/<suite>/`` of a store.
+
+    Args:
+        store: Where the records are.
+        suite: Only this suite; None writes ``boards/all``.
+        baseline: Plugin that the others are compared with.
+        incomplete: Show incomplete rows.
+        current: Marks stale records (see `BoardRequest`).
+        families: Plugin -> family; None takes the registry's.
+
+    Returns:
+        The paths written, the page first.
+
+    Raises:
+        BadRecord: If a record does not agree with itself.
+        OutputError: If the folder can't be written, or holds files that no board made.
+    """
+    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, families))
+    folder = fsio.make_folder(store.root, "boards", rendered.board.name)
+    return save_board(rendered, folder)
+
+
+def save_board(rendered: Rendered, folder: Path) -> list[Path]:
+    """Write a rendered board into a folder that exists, over an earlier one but over nothing else.
+
+    Raises:
+        OutputError: If the folder can't be written, or holds files that no board made.
+    """
+    if not (folder / MANIFEST).exists():
+        foreign = [name for name in FILES.values() if (folder / name).exists()]
+        if foreign:
+            raise OutputError(f"{folder / foreign[0]} was not made by a board", "Move it away first.")
+    texts = {name: rendered.text(form) for form, name in FILES.items()}
+    fsio.write_atomic(folder / MANIFEST, _dump(rendered.manifest))
+    for name, text in texts.items():
+        fsio.write_atomic(folder / name, text)
+    return [folder / name for name in FILES.values()]
+
+
+def check_boards(store: RecordStore, suite: str | None = None, current: Current | None = None) -> list[str]:
+    """Check every record and every board of a store.
+
+    Args:
+        store: Where records and boards are.
+        suite: Only the board of this suite; None checks all boards.
+        current: As it was when the boards were written.
+
+    Returns:
+        Names of the boards that were checked.
+
+    Raises:
+        BadRecord: If a record was removed or does not agree with its path, seal, predictions or scores.
+        DigestMismatch: If a board is not, byte for byte, what its records give.
+    """
+    records = store.all()
+    for record in records:
+        check_scores(record, store.read_predictions(record))
+    names = [suite] if suite else _board_names(store.root / "boards")
+    if not names:
+        raise BadRecord(f"there is no board under {store.root / 'boards'}", "Render one: `ssl-skel bench board`.")
+    for name in names:
+        _check_board(store, records, store.root / "boards" / name, current)
+    return names
+
+
+def _board_names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / MANIFEST).is_file())
+
+
+def _check_board(store: RecordStore, records: list[Record], folder: Path, current: Current | None) -> None:
+    manifest = _read_manifest(folder)
+    if manifest is None:
+        raise BadRecord(f"{folder} has no {MANIFEST}", AGAIN)
+    here = {record.id for record in records}
+    for record_id in manifest.records:
+        if record_id not in here:
+            raise BadRecord(f"record {record_id}, which board {manifest.name!r} was made from, is gone",
+                            "Restore it, or render the board again without it.")
+    rendered = _render(store, records, manifest, current)
+    added = sorted(set(rendered.manifest.records) - set(manifest.records))
+    if added:
+        raise DigestMismatch(f"board {manifest.name!r} lacks record {added[0]}", AGAIN)
+    for name, text in ((MANIFEST, _dump(rendered.manifest)),
+                       *((name, rendered.text(form)) for form, name in FILES.items())):
+        try:
+            found = (folder / name).read_bytes()
+        except OSError as error:
+            raise DigestMismatch(f"can't read {folder / name}: {error.strerror}", AGAIN) from None
+        if found != text.encode("utf-8", "backslashreplace"):
+            raise DigestMismatch(f"{folder / name} is not what its records give{_where(found, text)}", AGAIN)
+
+
+def _where(found: bytes, text: str) -> str:
+    """Say where two texts part, for whoever looks for the edit."""
+    lines, wanted = found.decode("utf-8", "replace").splitlines(), text.splitlines()
+    for number, (line, other) in enumerate(zip(lines, wanted), start=1):
+        if line != other:
+            return f", from line {number}"
+    return f", after line {min(len(lines), len(wanted))}"
+
+
+def _read_manifest(folder: Path) -> Manifest | None:
+    path, remedy = folder / MANIFEST, "Remove the board and render it again."
+    try:
+        return Manifest.model_validate(json.loads(fsio.read_bounded(path, MAX_MANIFEST_BYTES)))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValidationError as error:
+        raise BadRecord(f"{path}: {yamlio.describe(error, Manifest)}", remedy) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadRecord(f"{path} is torn: {error}", remedy) from None
+
+
+def _dump(manifest: Manifest) -> str:
+    return json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True) + "\n"

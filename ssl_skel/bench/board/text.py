@@ -1,0 +1,138 @@
+"""A board as Markdown, as LaTeX, and on a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ssl_skel.bench.board import words
+from ssl_skel.bench.board.model import Board, Row, Table, Track
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_PUBLISHED = 12
+"""Published rows that Markdown shows; HTML, JSON and CSV have all."""
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~!])")
+_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+          "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
+
+
+def columns(board: Board, table: Table) -> list[str]:
+    """Headings of a table."""
+    return ["rank", "method", "backbone", "streams", words.metric_name(table.metric), "95 %",
+            words.baseline_heading(board), *(words.metric_name(name) for name in words.other_metrics(table)),
+            "params", "pretraining", "clips/s", "peak memory"]
+
+
+def cells(table: Table, row: Row) -> list[str]:
+    """One row as text, in the order of `columns`."""
+    metrics = [words.percent(row.metrics.get(name)) for name in words.other_metrics(table)]
+    cost = row.cost
+    return [words.rank(row), words.method(row), row.key.backbone, words.streams(row), words.score(row),
+            words.interval(row), words.delta(row), *metrics, words.params(cost), words.duration(cost),
+            words.speed(cost), words.memory(cost)]
+
+
+def render_markdown(board: Board) -> str:
+    """Render a board as Markdown; every string of a plugin is escaped."""
+    lines = [f"# {escape_markdown(board.title)}", ""]
+    lines += [f"- {text}" for text in words.HOW_TO_READ] + [""]
+    for table in board.tables:
+        lines += [f"## {escape_markdown(table.title)}", ""]
+        for track in table.tracks:
+            lines += _markdown_track(board, table, track)
+        if words.hidden(table):
+            lines += [words.hidden(table), ""]
+        lines += _markdown_published(table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_track(board: Board, table: Table, track: Track) -> list[str]:
+    head = [f"### {escape_markdown(words.track_title(track))}", ""] if track.differs else []
+    common = words.conditions(track)
+    lines = [*head, *([escape_markdown(common), ""] if common else []), *_markdown_rows(
+        columns(board, table), [cells(table, row) for row in track.rows], left=4), ""]
+    notes = [f"- {escape_markdown(words.method(row))}: {escape_markdown('; '.join(words.marks(row)))}"
+             for row in track.rows if words.marks(row)]
+    return [*lines, *notes, ""] if notes else lines
+
+
+def _markdown_published(table: Table) -> list[str]:
+    if not table.published:
+        return []
+    rows = [[row.method, row.venue, row.backbone or words.DASH, row.streams, f"{row.value:.1f}", row.trust,
+             row.source + (f" ({row.notes})" if row.notes else "")] for row in table.published[:MAX_PUBLISHED]]
+    left = len(table.published) - len(rows)
+    trust = "; ".join(f"{grade}: {text}" for grade, text in words.TRUST.items())
+    return ["Published, not ranked:", "",
+            *_markdown_rows(["method", "venue", "backbone", "streams", "top-1", "trust", "source"], rows, left=4),
+            "", f"Trust {trust}." + (f" {left} more in board.json." if left else ""), ""]
+
+
+def _markdown_rows(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    rule = ["---" if place < left or name == "source" else "---:" for place, name in enumerate(head)]
+    return ["| " + " | ".join(line) + " |" for line in
+            (list(head), rule, *([escape_markdown(cell) for cell in row] for row in rows))]
+
+
+def escape_markdown(text: str) -> str:
+    """Keep text from being taken for markup, in one line."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+
+
+def render_latex(board: Board) -> str:
+    """Render a board as LaTeX tables (booktabs), one a track."""
+    lines = ["% needs \\usepackage{booktabs}"]
+    for table in board.tables:
+        for track in table.tracks:
+            lines += _latex_track(board, table, track)
+    return "\n".join(lines) + "\n"
+
+
+def _latex_track(board: Board, table: Table, track: Track) -> list[str]:
+    names = columns(board, table)
+    caption = table.title + (f". {words.track_title(track)}" if track.differs else "")
+    body = []
+    for row in track.rows:
+        texts = [escape_latex(text) for text in cells(table, row)]
+        if row.rank == 1:
+            texts[4] = f"\\textbf{{{texts[4]}}}"
+        body.append(" & ".join(texts) + r" \\")
+    return ["", r"\begin{table}", r"\centering\small", f"\\caption{{{escape_latex(caption)}.}}",
+            f"\\begin{{tabular}}{{llll{'r' * (len(names) - 4)}}}", r"\toprule",
+            " & ".join(escape_latex(name) for name in names) + r" \\", r"\midrule", *body, r"\bottomrule",
+            r"\end{tabular}", r"\end{table}"]
+
+
+def escape_latex(text: str) -> str:
+    """Keep text from being taken for commands."""
+    return "".join(_LATEX.get(char, char) for char in " ".join(text.split()))
+
+
+def print_board(board: Board, console: Console) -> None:
+    """Print a board on a terminal: the columns that fit, the published best beside."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    for table in board.tables:
+        for track in table.tracks:
+            title = words.track_title(track) if track.differs else table.title
+            grid = RichTable(box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left")
+            for place, name in enumerate(columns(board, table)):
+                grid.add_column(name, justify="left" if place < 4 else "right", no_wrap=place != 1)
+            for row in track.rows:
+                style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
+                grid.add_row(*(Text(text) for text in cells(table, row)), style=style)
+            console.print(grid)
+            for row in track.rows:
+                for mark in words.marks(row):
+                    console.print(Text(f"  {words.method(row)}: {mark}", style="dim"))
+        if words.hidden(table):
+            console.print(Text(f"  {words.hidden(table)}", style="dim"))
+        if table.published:
+            best = "; ".join(f"{p.method} {p.value:.1f} [{p.trust}]" for p in table.published[:4])
+            console.print(Text(f"  published, not ranked: {best}", style="dim"))

@@ -1,0 +1,155 @@
+"""How numbers and marks of a board read, the same in every format."""
+
+from __future__ import annotations
+
+from ssl_skel.bench.board.model import Board, Cost, Row, Table, Track
+
+METRIC_NAMES = {"top1": "top-1", "top5": "top-5", "mean_class": "class mean", "map": "mAP", "nmi": "NMI",
+                "ari": "ARI"}
+DASH = "–"
+
+HOW_TO_READ = (
+    "Numbers are percent. With several seeds: mean ± standard deviation, and Student's t interval over seeds; "
+    "with one: bootstrap interval over test clips.",
+    "Only complete rows that agree in preprocessing, frames, data, split, protocol and budget are ranked "
+    "together. = marks rows that a paired bootstrap over clips can't tell from the first.",
+    "The floor is an untrained, frozen encoder; the ceiling is the same network trained with all labels.",
+    "Published numbers stand beside, with source and trust, and are never ranked: nearly all of them are the "
+    "best epoch on the test set, ours are the last epoch.",
+)
+
+TRUST = {"A": "authors' own file or paper", "B": "tables of at least two groups agree",
+         "C": "one third-party table"}
+
+
+def metric_name(name: str) -> str:
+    """Name of a metric for people."""
+    return METRIC_NAMES.get(name, name.replace("_", " "))
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with one decimal."""
+    return DASH if value is None else f"{100 * value:.1f}"
+
+
+def score(row: Row) -> str:
+    """Mean, and spread over seeds."""
+    if row.sd is None:
+        return percent(row.mean)
+    return f"{percent(row.mean)} ± {percent(row.sd)}"
+
+
+def interval(row: Row) -> str:
+    """The 95 % interval."""
+    found = row.interval
+    return DASH if found is None else f"{percent(found.low)} to {percent(found.high)}"
+
+
+def delta(row: Row) -> str:
+    """Difference to the baseline, with its interval."""
+    found = row.delta
+    if found is None:
+        return DASH
+    text = f"{100 * found.value:+.1f}"
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def rank(row: Row) -> str:
+    """Rank, or what the row is instead."""
+    if row.rank is not None:
+        return f"{row.rank}{' =' if row.even and row.rank > 1 else ''}"
+    if row.missing:
+        return "incomplete"
+    return row.role if row.role != "ranked" else DASH
+
+
+def method(row: Row) -> str:
+    """Method, with what tells it from its namesakes."""
+    return f"{row.key.method} ({row.variant})" if row.variant else row.key.method
+
+
+def streams(row: Row) -> str:
+    """Streams and, for several, how they are fused."""
+    return row.key.streams if row.key.fusion == "single" else f"{row.key.streams}, {row.key.fusion}"
+
+
+def marks(row: Row) -> list[str]:
+    """What a reader must know about a row, in words."""
+    found = []
+    if row.role == "floor":
+        found.append("floor: untrained encoder")
+    if row.role == "ceiling":
+        found.append("ceiling: all labels" + (f", {row.evaluator}" if row.evaluator else ""))
+    if row.missing:
+        seeds = ", ".join(f"{m.seed} ({m.reason})" if m.reason else str(m.seed) for m in row.missing)
+        found.append(f"incomplete: seed {seeds} missing")
+    if row.stale:
+        found.append(f"stale: {', '.join(row.stale)} changed since")
+    return found
+
+
+def params(cost: Cost) -> str:
+    """Parameters of the encoders, in millions."""
+    return DASH if cost.params is None else f"{cost.params / 1e6:.2f} M"
+
+
+def duration(cost: Cost) -> str:
+    """Pretraining time of one seed."""
+    if cost.hours is None:
+        return DASH
+    seconds = cost.hours * 3600
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{cost.hours:.1f} h"
+
+
+def speed(cost: Cost) -> str:
+    """Training clips a second."""
+    return DASH if cost.samples_per_s is None else f"{cost.samples_per_s:,.0f}"
+
+
+def memory(cost: Cost) -> str:
+    """Peak memory."""
+    if cost.peak_mb is None:
+        return DASH
+    return f"{cost.peak_mb:.0f} MB" if cost.peak_mb < 10_000 else f"{cost.peak_mb / 1000:.1f} GB"
+
+
+def seeds(row: Row) -> str:
+    """How many seeds stand behind a row."""
+    count = len(row.records)
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def track_title(track: Track) -> str:
+    """Heading of a track other than the first."""
+    return f"Track {track.name}, not comparable with A: {'; '.join(track.differs)}"
+
+
+def conditions(track: Track) -> str:
+    """What the rows of a track have in common."""
+    wanted = ("preprocessing", "frames", "training clips", "test clips", "budget", "protocol settings")
+    return "; ".join(f"{name} {track.conditions[name]}" for name in wanted
+                     if track.conditions.get(name) not in (None, "", "defaults", "None"))
+
+
+def hidden(table: Table) -> str:
+    """Say that rows are not shown; empty if all are."""
+    if not table.hidden:
+        return ""
+    what = "1 incomplete row is" if table.hidden == 1 else f"{table.hidden} incomplete rows are"
+    return f"{what} not shown; --incomplete shows them."
+
+
+def other_metrics(table: Table) -> list[str]:
+    """Names of the further metrics of a table's rows, top-5 and class mean first."""
+    names = {name for row in table.rows() for name in row.metrics}
+    first = [name for name in ("top5", "mean_class") if name in names]
+    return first + sorted(names - set(first))
+
+
+def baseline_heading(board: Board) -> str:
+    """Heading of the difference column."""
+    return f"vs {board.baseline}"
