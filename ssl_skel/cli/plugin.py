@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ssl_skel.cli import options
+from ssl_skel.errors import ContractFailed
 from ssl_skel.registry import Catalogue, Entry, discover
 
 
@@ -69,3 +70,37 @@ def show(name: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"{entry.name} {entry.card.version}: {entry.card.summary}")
     click.echo(f"origin  {entry.origin}\nfolder  {entry.folder}\ndigest  {data['digest']}\n")
     click.echo(yaml.safe_dump(data["card"], sort_keys=False, allow_unicode=True, width=100).rstrip())
+
+
+@plugin.command()
+@click.argument("name")
+@click.option("--level", type=click.Choice(["card", "api", "train", "full"]), default="train", show_default=True,
+              help="How deep to check.")
+@click.option("-b", "--backbone", default="", help="Check with this backbone instead of the default.")
+@click.option("--pin", is_flag=True, help="Write expected.json from what is measured now.")
+@options.plugins
+@options.as_json
+def check(name: str, level: str, backbone: str, pin: bool, plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """Check a plugin against the contract; exit code 3 if it breaks it."""
+    from ssl_skel.check import passed, run_checks
+    from ssl_skel.contract.subject import Subject
+    from ssl_skel.contract.training import measure_pinned
+
+    catalogue = discover(plugin_paths)
+    broken = [entry for entry in catalogue.broken if (entry.kind, entry.name) == ("plugins", name)]
+    subject = Subject(broken[0] if broken else catalogue.get("plugins", name), catalogue, backbone)
+    if pin and subject.entry.folder:
+        from ssl_skel.fsio import write_atomic
+
+        values = json.dumps(measure_pinned(subject), indent=1)
+        write_atomic(subject.entry.folder / "expected.json", values + "\n")
+        click.echo(f"pinned {values}")
+    outcomes = []
+    for outcome in run_checks(subject, level):
+        outcomes.append(outcome)
+        if not as_json:
+            click.echo(f"{outcome.state:8}  {outcome.check}" + (f": {outcome.message}" if outcome.message else ""))
+    if as_json:
+        click.echo(json.dumps([vars(outcome) for outcome in outcomes], indent=1))
+    if not passed(outcomes):
+        raise ContractFailed(f"plugin {name!r} breaks the contract", "See the failed checks above.")

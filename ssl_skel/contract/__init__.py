@@ -1,0 +1,1 @@
+"""The plugin contract as plain checks, one function each; `ssl_skel.check` runs them."""
