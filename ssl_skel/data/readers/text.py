@@ -32,8 +32,8 @@ class Tokens:
     """Where the tokens of a text are.
 
     Attributes:
-        text: The text, without CR.
-        chars: (n,) uint8 its bytes, padded so that `WIDTH` bytes can be read at any token.
+        text: The text, without CR, padded so that `WIDTH` bytes can be read at any token.
+        chars: (n,) uint8, its bytes.
         starts: (k,) first byte of each token.
         ends: (k,) byte after each token.
         first: (lines + 1,) first token of each line; the last entry is k.
@@ -70,9 +70,9 @@ def tokenize(data: bytes, separators: bytes = b"") -> Tokens:
         The tokens; empty lines at the end of the file are not counted as lines.
     """
     blanks = bytes.maketrans(separators + b"\t", b" " * (len(separators) + 1))
-    data = data.translate(blanks, b"\r").rstrip(b" \n")
-    chars = np.frombuffer(data + b"\n" + bytes(WIDTH), np.uint8)
-    ends = np.flatnonzero(chars[:len(data) + 1] <= 32)
+    text = (data.rstrip() + b"\n" + bytes(WIDTH)).translate(blanks, b"\r")
+    chars = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(chars[:-WIDTH] <= 32)
     starts = np.empty_like(ends)
     starts[0], starts[1:] = 0, ends[:-1] + 1
     newline = chars[ends] == 10
@@ -82,7 +82,7 @@ def tokenize(data: bytes, separators: bytes = b"") -> Tokens:
     else:
         first = np.concatenate([[0], np.cumsum(full)[newline]])
         starts, ends = starts[full], ends[full]
-    return Tokens(data, chars, starts, ends, first.astype(np.int64))
+    return Tokens(text, chars, starts, ends, first.astype(np.int64))
 
 
 def check_alphabet(tokens: Tokens, data: bytes, separators: bytes = b"") -> None:
