@@ -18,10 +18,10 @@ class Problem:
 
     Attributes:
         name: Stream name, ``+`` between concatenated ones.
-        train: (n_train, D) float64.
+        train: (n_train, D) float32.
         labels: (n_train,) int64.
         val: (n_train,) bool, held-out training subjects.
-        test: (n_test, D) float64.
+        test: (n_test, D) float32.
         num_classes: C.
     """
 
@@ -129,7 +129,7 @@ def problems(ctx: EvalContext) -> list[Problem]:
     groups = [[name] for name in names] if ctx.fusion == "scores" else [names]
 
     def gather(part: FeatureSet, group: list[str]) -> Tensor:
-        return torch.cat([stream(part, name) for name in group], dim=1).to(ctx.device, torch.float64)
+        return torch.cat([stream(part, name) for name in group], dim=1).to(ctx.device)
 
     return [Problem("+".join(group), gather(ctx.train, group), labels, ctx.val.to(ctx.device),
                     gather(ctx.test, group), ctx.num_classes) for group in groups]
@@ -152,3 +152,27 @@ def fuse(ctx: EvalContext,
     if len(solved) == 1:
         return scores, dict(next(iter(solved.values()))[1])
     return scores, {name: dict(chosen) for name, (_, chosen) in solved.items()}
+
+
+def unit_streams(ctx: EvalContext) -> list[tuple[Tensor, Tensor]]:
+    """Return the L2-normalised (n_train, D) and (n_test, D) features to compare, on the device.
+
+    One pair; one a stream where scores are fused. Streams are normalised by themselves and, joined, once more.
+
+    Raises:
+        BadData: If a feature vector is zero.
+    """
+    def unit(part: FeatureSet, name: str) -> Tensor:
+        features = stream(part, name).to(ctx.device)
+        length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+        if bool((length == 0).any()):
+            raise BadData(f"stream {name!r} has a feature vector of zero length", "Its encoder collapsed.")
+        return torch.div(features, length)
+
+    names = stream_names(ctx)
+    pairs = [(unit(ctx.train, name), unit(ctx.test, name)) for name in names]
+    if ctx.fusion == "scores" or len(pairs) == 1:
+        return pairs
+    scale = len(pairs) ** -0.5
+    return [(torch.cat([train for train, _ in pairs], dim=1) * scale,
+             torch.cat([test for _, test in pairs], dim=1) * scale)]

@@ -10,6 +10,7 @@ from ssl_skel.evaluators.common import Problem, fuse, held_out, moments, standar
 from ssl_skel.evaluators.softmax import LogisticFit, LogisticRegression
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+PATH_TOL = 1e-4
 
 
 class LinearConfig(TaskConfig):
@@ -49,24 +50,26 @@ class LinearProbe(Evaluator):
         """Return the (n_test, C) logits of one problem, and the penalty with its held-out accuracy."""
         l2, accuracy, start = choose_penalty(problem, self.cfg.l2)
         mean, scale = moments(problem.train)
-        probe = LogisticRegression(standardise(problem.train, mean, scale), problem.labels, problem.num_classes)
-        fit = probe.fit(l2, start)
+        train = standardise(problem.train, mean, scale)
+        fit = LogisticRegression(train, problem.labels, problem.num_classes).fit(l2, start)
         return fit.logits(standardise(problem.test, mean, scale)), {"l2": l2, "val_top1": accuracy}
 
 
 def choose_penalty(problem: Problem, penalties: tuple[float, ...]) -> tuple[float, float, LogisticFit]:
     """Fit the whole path without the held-out subjects and take the penalty that predicts them best.
 
+    The path is computed in float32 (twice as fast, far finer than the choice); the final fit is not.
+
     Returns:
         The penalty, its held-out top-1, and its fit.
     """
     fitted, held = problem.train[~problem.val], problem.train[problem.val]
     mean, scale = moments(fitted)
-    probe = LogisticRegression(standardise(fitted, mean, scale), problem.labels[~problem.val], problem.num_classes,
-                               tol=1e-5)
-    held, target = standardise(held, mean, scale), problem.labels[problem.val]
+    fitted, held = (standardise(part, mean, scale).float() for part in (fitted, held))
+    labels, target = problem.labels[~problem.val], problem.labels[problem.val]
+    probe = LogisticRegression(fitted, labels, problem.num_classes, tol=PATH_TOL)
     best: tuple[float, float, LogisticFit] | None = None
-    ordered = sorted(penalties, reverse=True)
+    ordered = sorted(set(penalties), reverse=True)
     for l2, fit in zip(ordered, probe.path(ordered), strict=True):
         accuracy = float((fit.logits(held).argmax(dim=1) == target).double().mean())
         if best is None or accuracy > best[1]:

@@ -2,16 +2,19 @@
 
     minimise over W, b:   mean_i CE(softmax(x_i W + b), y_i) + l2 / 2 ||W||^2
 
-which is scikit-learn's `LogisticRegression(C=1 / (n l2))`. Three things make it fast, none changes the minimum:
-the features are rotated once onto their principal axes (the penalty is blind to a rotation), where the diagonal
-of the Hessian is a good initial metric for L-BFGS; the logits of a search direction are computed once, so a
-trial step costs no matrix product; and a path of penalties starts each fit from the last.
+which is scikit-learn's `LogisticRegression(C=1 / (n l2))`. Four things make it fast; none moves the minimum.
+The features are rotated once onto their principal axes (the penalty is blind to a rotation), where the
+diagonal of the Hessian is a good initial metric for L-BFGS. The logits of a search direction are computed
+once, so a trial step costs no matrix product. The line search looks at slopes only, which stay exact in
+float32 where differences of the loss have drowned. A path of penalties starts each fit where the last ones
+point to.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +24,9 @@ from ssl_skel.errors import Diverged
 
 HISTORY = 10
 MAX_ITERATIONS = 2000
-ARMIJO = 1e-4
+MAX_TRIALS = 40
+SLOPE = 0.3
+"""A step will do where the slope along it has fallen to this share; finer costs trials but no products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,8 @@ class LogisticFit:
     """A converged fit.
 
     Attributes:
-        weight: (D, C) float64; zero columns do not occur, a class absent from the labels has zeros.
-        bias: (C,) float64; minus infinity for a class absent from the labels.
+        weight: (D, C); zero for a class absent from the labels.
+        bias: (C,); minus infinity for a class absent from the labels.
         loss: Value of the objective.
         iterations: L-BFGS iterations that it took.
     """
@@ -49,37 +54,48 @@ class LogisticRegression:
     """A data set made ready for fits at several penalties.
 
     Args:
-        features: (n, D) float64, standardised.
+        features: (n, D) standardised, float32 or float64; the fit computes in that precision.
         labels: (n,) int64 in [0, C).
         num_classes: C. Classes absent from the labels take no part in the fit.
-        tol: Largest entry of the gradient at convergence.
+        tol: Largest entry of the gradient at convergence, as a share of the loss where that is below 1.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, tol: float = 1e-6) -> None:
+    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, tol: float = 1e-7) -> None:
         self.num_classes, self.tol = num_classes, tol
         self.classes = torch.unique(labels)
         self.target = torch.searchsorted(self.classes, labels)
-        self.axes, rotated = _principal(features)
-        self.design = torch.cat([rotated, rotated.new_ones(len(rotated), 1)], dim=1)
+        self.rows = torch.arange(len(labels), device=labels.device)
+        self.axes = principal_axes(features)
+        ones = features.new_ones(len(features), 1)
+        self.design = torch.cat([features @ self.axes, ones], dim=1)
         self.square = self.design.square()
 
-    def path(self, penalties: Iterable[float], start: LogisticFit | None = None) -> Iterator[LogisticFit]:
-        """Fit at each penalty in turn (best from strong to weak), starting each from the last."""
-        theta = self._encode(start)
-        for l2 in penalties:
-            theta, loss, iterations = self._minimise(theta, l2)
-            yield self._decode(theta, loss, iterations)
+    def path(self, penalties: Sequence[float]) -> Iterator[LogisticFit]:
+        """Fit at each penalty in turn (distinct, from strong to weak), each from where the last two point to.
+
+        The minimum moves smoothly with the logarithm of the penalty.
+        """
+        minima: list[Tensor] = []
+        start = self._encode(None)
+        for i, l2 in enumerate(penalties):
+            if i >= 2:
+                ratio = math.log(l2 / penalties[i - 1]) / math.log(penalties[i - 1] / penalties[i - 2])
+                start = minima[-1] + min(ratio, 2.0) * (minima[-1] - minima[-2])
+            start, loss, iterations = self._minimise(start, l2)
+            minima = [*minima[-1:], start]
+            yield self._decode(start, loss, iterations)
 
     def fit(self, l2: float, start: LogisticFit | None = None) -> LogisticFit:
-        """Fit at one penalty."""
-        return next(self.path([l2], start))
+        """Fit at one penalty, starting from another fit (also one to other clips) or from nothing."""
+        return self._decode(*self._minimise(self._encode(start), l2))
 
     def _encode(self, start: LogisticFit | None) -> Tensor:
         """(R + 1, C') parameters on the principal axes."""
         if start is None:
             return self.design.new_zeros(self.design.shape[1], len(self.classes))
         bias = start.bias[self.classes].nan_to_num(neginf=0.0)
-        return torch.cat([self.axes.T @ start.weight[:, self.classes], bias[None]])
+        weight = start.weight[:, self.classes].to(self.axes)
+        return torch.cat([self.axes.T @ weight, bias[None].to(self.axes)])
 
     def _decode(self, theta: Tensor, loss: float, iterations: int) -> LogisticFit:
         weight = theta.new_zeros(len(self.axes), self.num_classes)
@@ -88,52 +104,72 @@ class LogisticRegression:
         bias[self.classes] = theta[-1] - theta[-1].mean()
         return LogisticFit(weight, bias, loss, iterations)
 
-    def _value(self, logits: Tensor, theta: Tensor, penalty: Tensor) -> float:
-        fit = torch.nn.functional.cross_entropy(logits, self.target)
-        return float(fit + 0.5 * (penalty * theta.square()).sum())
+    def _residual(self, logits: Tensor) -> Tensor:
+        """Derivative of the summed cross-entropy by the logits, (n, C')."""
+        residual = torch.softmax(logits, dim=1)
+        residual[self.rows, self.target] -= 1
+        return residual
 
-    def _gradient(self, prob: Tensor, theta: Tensor, penalty: Tensor) -> Tensor:
-        residual = prob.clone()
-        residual[torch.arange(len(residual), device=residual.device), self.target] -= 1
-        return self.design.T @ residual / len(residual) + penalty * theta
-
-    def _metric(self, prob: Tensor, penalty: Tensor) -> Tensor:
-        """Inverse of the Hessian's diagonal, floored: it vanishes for the bias of a class that is never in doubt."""
-        curvature = self.square.T @ (prob * (1 - prob)) / len(prob) + penalty
-        return 1 / curvature.clamp_min(1e-8)
+    def _metric(self, logits: Tensor, penalty: Tensor) -> Tensor:
+        """Inverse of the Hessian's diagonal, floored: the bias of a class never in doubt has none."""
+        prob = torch.softmax(logits, dim=1)
+        return 1 / (self.square.T @ (prob * (1 - prob)) / len(prob) + penalty).clamp_min(1e-6)
 
     def _minimise(self, theta: Tensor, l2: float) -> tuple[Tensor, float, int]:
-        """Run L-BFGS from `theta`; the objective is convex, so a step that decreases enough needs no other test."""
+        """Run L-BFGS from `theta` (Nocedal & Wright, algorithm 7.5)."""
+        n = len(self.design)
         penalty = self.design.new_full((self.design.shape[1], 1), l2)
         penalty[-1] = 0
         logits = self.design @ theta
-        loss = self._value(logits, theta, penalty)
-        prob = torch.softmax(logits, dim=1)
-        gradient, memory = self._gradient(prob, theta, penalty), _Memory(self._metric(prob, penalty))
+        gradient = self.design.T @ self._residual(logits) / n + penalty * theta
+        memory = _Memory(self._metric(logits, penalty))
         for iteration in range(MAX_ITERATIONS):
-            if float(gradient.abs().max()) <= self.tol:
-                return theta, loss, iteration
+            loss = torch.nn.functional.cross_entropy(logits, self.target)
+            loss = loss + 0.5 * (penalty * theta.square()).sum()
+            if bool(gradient.abs().max() <= self.tol * loss.clamp_max(1)):
+                return theta, float(loss), iteration
             direction = -memory.apply(gradient)
             along = self.design @ direction
-            slope = float((gradient * direction).sum())
-            step, loss = self._search(logits, along, theta, direction, penalty, loss, slope)
+            fixed, grows = penalty * theta * direction, penalty * direction.square()
+            line = _Line(float(fixed.sum()), float(grows.sum()), float((gradient * direction).sum()))
+            step, residual = self._search(logits, along, line)
             theta, logits = theta + step * direction, logits + step * along
-            previous, gradient = gradient, self._gradient(torch.softmax(logits, dim=1), theta, penalty)
+            previous, gradient = gradient, self.design.T @ residual / n + penalty * theta
             memory.add(step * direction, gradient - previous)
         raise Diverged(f"logistic regression at l2 = {l2:g} did not converge in {MAX_ITERATIONS} iterations "
                        f"(largest gradient {float(gradient.abs().max()):.1e})", "Use a stronger penalty.")
 
-    def _search(self, logits: Tensor, along: Tensor, theta: Tensor, direction: Tensor, penalty: Tensor,
-                loss: float, slope: float) -> tuple[float, float]:
-        """Backtrack from a full step by quadratic interpolation until the loss falls enough (Armijo)."""
+    def _search(self, logits: Tensor, along: Tensor, line: _Line) -> tuple[float, Tensor]:
+        """Find a step at which the slope has nearly vanished, by safeguarded secants from a full step.
+
+        The objective is convex, so its slope along a line rises and one bracket of its zero holds to the end.
+
+        Returns:
+            The step and the residual there.
+        """
+        low, low_slope, high, high_slope = 0.0, line.start, math.inf, math.inf
         step = 1.0
-        slack = 1e-14 * abs(loss)
-        while True:
-            trial = self._value(logits + step * along, theta + step * direction, penalty)
-            if trial <= loss + ARMIJO * step * slope + slack or step < 1e-10:
-                return step, trial
-            best = -0.5 * slope * step**2 / (trial - loss - slope * step)
-            step = min(max(best, 0.1 * step), 0.5 * step)
+        for _ in range(MAX_TRIALS):
+            residual = self._residual(logits + step * along)
+            slope = float((residual * along).sum()) / len(residual) + line.fixed + step * line.grows
+            if abs(slope) <= SLOPE * abs(line.start):
+                break
+            if slope < 0:
+                low, low_slope = step, slope
+            else:
+                high, high_slope = step, slope
+            share = 2.0 if math.isinf(high) else min(max(low_slope / (low_slope - high_slope), 0.1), 0.9)
+            step = share * step if math.isinf(high) else low + share * (high - low)
+        return step, residual
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Slope of the penalty along a direction (``fixed + step * grows``) and of the objective at its start."""
+
+    fixed: float
+    grows: float
+    start: float
 
 
 class _Memory:
@@ -144,41 +180,36 @@ class _Memory:
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)
 
     def add(self, step: Tensor, change: Tensor) -> None:
-        self.pairs.append((step, change, 1 / (step * change).sum().clamp_min(1e-300)))
+        """Remember a step and how the gradient changed over it; one lost in rounding is left out."""
+        product = (step * change).sum()
+        if bool(product > 0):
+            self.pairs.append((step, change, 1 / product))
 
     def apply(self, gradient: Tensor) -> Tensor:
+        """Multiply the inverse Hessian with a gradient."""
         q, weights = gradient.clone(), []
         for step, change, rho in reversed(self.pairs):
             weights.append(rho * (step * q).sum())
             q -= weights[-1] * change
-        q = self._scale() * self.metric * q
+        q *= self.metric
         for (step, change, rho), alpha in zip(self.pairs, reversed(weights), strict=True):
             q += (alpha - rho * (change * q).sum()) * step
         return q
 
-    def _scale(self) -> Tensor:
-        """Length of the metric along the last step, as in the usual choice of the initial matrix."""
-        if not self.pairs:
-            return self.metric.new_ones(())
-        step, change, _ = self.pairs[-1]
-        return (step * change).sum() / (change * self.metric * change).sum()
 
-
-def _principal(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotate features onto their principal axes, leaving out those without variance.
+def principal_axes(features: Tensor) -> Tensor:
+    """Principal axes of centred features, without those that have no variance.
 
     Args:
-        features: (n, D).
+        features: (n, D); fewer clips than dimensions are taken by the (n, n) Gram matrix.
 
     Returns:
-        Axes (D, R), orthonormal, and rotated features (n, R); R is the numerical rank.
+        (D, R) orthonormal, in the features' precision (found in float64); R is the numerical rank.
     """
-    n, d = features.shape
-    wide = n < d
-    gram = features @ features.T if wide else features.T @ features
-    power, basis = torch.linalg.eigh(gram)
-    keep = power > power[-1].clamp_min(1e-300) * max(n, d) * torch.finfo(features.dtype).eps
-    basis, root = basis[:, keep], power[keep].sqrt()
-    if wide:
-        return features.T @ (basis / root), basis * root
-    return basis, features @ basis
+    exact = features.double()
+    wide = len(exact) < exact.shape[1]
+    power, basis = torch.linalg.eigh(exact @ exact.T if wide else exact.T @ exact)
+    keep = power > power[-1].clamp_min(1e-300) * max(exact.shape) * torch.finfo(exact.dtype).eps
+    basis = basis[:, keep]
+    axes: Tensor = exact.T @ (basis / power[keep].sqrt()) if wide else basis
+    return axes.to(features.dtype)

@@ -1,0 +1,72 @@
+"""Times a piece of our work beside a plain implementation of the same work, in one run."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from ssl_skel.bench.provenance import environment
+
+MACHINE = ("platform", "cpu", "cores", "memory_mb", "device", "device_name", "threads")
+
+
+def measured(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Run `work` once.
+
+    Returns:
+        What it returned, seconds, and the most resident memory above that at the start in MB (10^6 bytes),
+        looked at every 5 ms.
+    """
+    process, done = psutil.Process(), threading.Event()
+    before = peak = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    began = time.perf_counter()
+    try:
+        result = work()
+    finally:
+        seconds = time.perf_counter() - began
+        done.set()
+        watcher.join()
+    return result, seconds, (max(peak, process.memory_info().rss) - before) / 1e6
+
+
+def compare(what: str, ours: Callable[[], Any], peer: Callable[[], Any],
+            agree: Callable[[Any, Any], dict[str, Any]], runs: int = 3) -> dict[str, Any]:
+    """Time two implementations alternately and report medians.
+
+    Args:
+        what: Name of the work.
+        ours: Our implementation.
+        peer: The plain one.
+        agree: Compares what the two returned (last run) and returns figures for ``parts``; raises where they
+            do not agree, as a ratio of different work means nothing.
+        runs: Of each.
+
+    Returns:
+        ``what, ours_s, peer_s, ratio, ours_peak_mb, peer_peak_mb, parts, machine``.
+    """
+    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+    memory: dict[str, list[float]] = {"ours": [], "peer": []}
+    results: dict[str, Any] = {}
+    for _ in range(runs):
+        for name, work in (("peer", peer), ("ours", ours)):
+            results[name], spent, peak = measured(work)
+            seconds[name].append(spent)
+            memory[name].append(peak)
+    ours_s, peer_s = statistics.median(seconds["ours"]), statistics.median(seconds["peer"])
+    machine = environment()
+    return {"what": what, "ours_s": ours_s, "peer_s": peer_s, "ratio": ours_s / peer_s,
+            "ours_peak_mb": max(memory["ours"]), "peer_peak_mb": max(memory["peer"]),
+            "parts": agree(results["ours"], results["peer"]), "machine": {key: machine[key] for key in MACHINE}}
