@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ssl_skel import fsio, yamlio
+from ssl_skel import fsio, ids, yamlio
 from ssl_skel.bench.predictions import PredictionTable, read_predictions
 from ssl_skel.bench.record import CellKey, Failure, Predictions, Record, seal_of
 from ssl_skel.errors import BadRecord
@@ -283,6 +283,8 @@ def _check_inside(raw: dict[str, Any], record: Record, path: Path) -> None:
             raise BadRecord(f"{path}: {name[:80]!r} is no name")
     if record.predictions.path != f"predictions/{record.id}.csv":
         raise BadRecord(f"{path} points to predictions at {record.predictions.path[:80]!r}", REDO)
+    if record.digests.config != ids.digest(record.config):
+        raise BadRecord(f"{path} holds another configuration than its digest says", REDO)
     if record.primary not in record.metrics:
         raise BadRecord(f"{path} ranks by {record.primary!r}, which is not among its metrics", REDO)
 

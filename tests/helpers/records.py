@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ssl_skel import ids
-from ssl_skel.bench.predictions import PredictionTable, write_predictions, rescore
+from ssl_skel.bench.predictions import PredictionTable, rescore, write_predictions
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import RecordStore, predictions_ref
 
@@ -44,7 +44,7 @@ def make_record(accuracy: float = 0.5, *, plugin: str = "simclr", seed: int = 0,
     raw: dict[str, Any] = {
         "id": record_id, "pretrain_id": ids.short_id(["pretrain", plugin, seed]), "suite": "made-up", "cell": cell,
         "versions": {"suite": "0.1.0", "plugin": 1, "evaluator": 1, "backbone": 1},
-        "digests": {"plugin": "p" * 8, "core": "c" * 8, "dataset": "d" * 8, "split": "s" * 8, "config": "g" * 8,
+        "digests": {"plugin": "p" * 8, "core": "c" * 8, "dataset": "d" * 8, "split": "s" * 8, "config": "",
                     "encoder": "e" * 8},
         "config": {"task": {}, "train": {"epochs": 10, "batch": 32}, "backbone": {}, "evaluator": {}, "frames": 40,
                    "preprocessing": "view-aligned/1", "precision": "fp32"},
@@ -62,6 +62,7 @@ def make_record(accuracy: float = 0.5, *, plugin: str = "simclr", seed: int = 0,
         for part in path:
             target = target[part]
         target[last] = value
+    raw["digests"]["config"] = ids.digest(raw["config"])
     record = Record.model_validate(raw)
     if not record.metrics:
         record = record.model_copy(update={"metrics": rescore(record, table)})

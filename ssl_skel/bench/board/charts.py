@@ -10,11 +10,14 @@ from ssl_skel.bench.board import words
 from ssl_skel.bench.board.model import Cost, Row, Table
 from ssl_skel.bench.published import PublishedRow
 
-STRIP_W, STRIP_H, STRIP_PAD = 190.0, 26.0, 8.0
+STRIP_W, STRIP_H, STRIP_PAD = 160.0, 26.0, 8.0
 PLOT_W, PLOT_H = 560.0, 320.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 18.0, 16.0, 44.0
 CHAR = 6.4
 """Width of a letter of a label, for placing it."""
+
+LABEL = 30
+"""Letters of a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,13 @@ class Scatter:
     frontier: str
 
 
-def make_scale(table: Table) -> Scale:
-    """Choose the range of a table's strips: all our means and intervals, and the published numbers near them."""
+def make_scale(table: Table, published: bool = True) -> Scale:
+    """Choose a range that holds all our means and intervals, and the published numbers above our lowest."""
     values = [100 * value for row in table.rows() for value in _extent(row)]
     if not values:
         return Scale(0.0, 100.0, (0.0, 50.0, 100.0))
-    values += [row.value for row in table.published if row.value >= min(values)]
+    if published:
+        values += [row.value for row in table.published if row.value >= min(values)]
     low, high, step = _nice(min(values), max(values), 4)
     low, high = max(0.0, low), min(100.0, high)
     count = round((high - low) / step)
@@ -162,7 +166,7 @@ def _scatter(table: Table, title: str, x_name: str, value: Callable[[Cost], floa
     low, high = math.log10(min(costs)), math.log10(max(costs))
     pad = max(0.12 * (high - low), 0.08)
     left, right = low - pad, high + pad
-    scale = make_scale(table)
+    scale = make_scale(table, published=False)
 
     def to_x(cost: float) -> float:
         return round(LEFT + (math.log10(cost) - left) / (right - left) * (PLOT_W - LEFT - RIGHT), 1)
@@ -171,7 +175,10 @@ def _scatter(table: Table, title: str, x_name: str, value: Callable[[Cost], floa
         share = (min(max(percent, scale.low), scale.high) - scale.low) / (scale.high - scale.low)
         return round(PLOT_H - BOTTOM - share * (PLOT_H - TOP - BOTTOM), 1)
 
-    points = _place([_point(row, to_x(cost), to_y, text(row.cost)) for row, cost in zip(rows, costs)])
+    names = [words.method(row) for row in rows]
+    labels = [name if names.count(name) == 1 else f"{name} {words.streams(row)}" for name, row in zip(names, rows)]
+    points = _place([_point(row, label, to_x(cost), to_y, text(row.cost))
+                     for row, label, cost in zip(rows, labels, costs)])
     levels = tuple(Level(to_y(100 * (row.mean or 0)), f"{row.role} {words.percent(row.mean)}", row.role)
                    for row in _levels(table))
     best = max(rows, key=lambda row: row.mean or 0)
@@ -200,11 +207,10 @@ def _log_ticks(left: float, right: float) -> list[float]:
     return [float(f"{10**left * 1.02:.2g}"), float(f"{10**right * 0.98:.2g}")]
 
 
-def _point(row: Row, x: float, to_y: Callable[[float], float], cost: str) -> Point:
+def _point(row: Row, label: str, x: float, to_y: Callable[[float], float], cost: str) -> Point:
     mid = 100 * (row.mean or 0)
     low, high = (100 * row.interval.low, 100 * row.interval.high) if row.interval else (mid, mid)
-    label = words.method(row)
-    label = label if len(label) <= 24 else label[:23] + "…"
+    label = label if len(label) <= LABEL else label[:LABEL - 1] + "…"
     text = f"{words.method(row)}, {row.key.backbone}, {words.streams(row)}: {words.score(row)} % at {cost}"
     return Point(x, to_y(mid), to_y(low), to_y(high), row.role, text, label, x, to_y(mid), "start")
 

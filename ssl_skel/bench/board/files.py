@@ -107,7 +107,8 @@ def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
     old = _read_manifest(store.root / "boards" / request.name)
     records = store.all()
     manifest = Manifest(
-        name=request.name, title=(plan.title if plan else "") or (old.title if old else "") or request.name,
+        name=request.name, title=(plan.title if plan else "") or (old.title if old else "")
+        or (request.suite or "All records"),
         baseline=request.baseline or (plan.baseline if plan else "") or (old.baseline if old else "") or FLOOR,
         incomplete=request.incomplete, records=(), planned=plan.cells if plan else old.planned if old else (),
         families=dict(request.families if request.families is not None else _families(records)))

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of the overview."""
+    """One cell of the overview; `track` where it is not the first, because that value is not comparable."""
 
     text: str
-    value: float | None
-    first: bool
+    value: float | None = None
+    first: bool = False
+    track: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class _RowView:
         self.metrics = [(name, row.metrics.get(name)) for name in view.others]
         self.search = " ".join((self.method, row.key.backbone, self.streams, row.family, table.title, row.role,
                                 track.name, *self.marks)).lower()
-        self.details = [_detail(record) for record in row.records]
+        self.details = [_detail(record, row.family) for record in row.records]
 
 
 def _badges(row: Row) -> list[tuple[str, str]]:
@@ -132,12 +133,13 @@ def _badges(row: Row) -> list[tuple[str, str]]:
     return found
 
 
-def _detail(record: Record) -> dict[str, Any]:
+def _detail(record: Record, family: str) -> dict[str, Any]:
     return {
         "record": record, "reproduce": "\n".join(reproduce(record)),
         "metrics": [(words.metric_name(name), value, record.ci95.get(name))
                     for name, value in sorted(record.metrics.items())],
-        "facts": [("record", record.id), ("pretraining", record.pretrain_id), ("suite", record.suite),
+        "facts": [("family", family), ("record", record.id), ("pretraining", record.pretrain_id),
+                  ("suite", record.suite),
                   ("clips", f"{record.n.train} training, {record.n.val} of them held out; {record.n.test} test"),
                   ("chosen on held-out subjects", ", ".join(f"{k} = {v}" for k, v in sorted(record.chosen.items()))),
                   ("times, s", ", ".join(f"{k} {v:.1f}" for k, v in sorted(record.time_s.items()))),
@@ -161,31 +163,39 @@ class _GridView:
         share = (cell.mean - low) / (high - low) if high > low else 0.5
         spread = f" ± {words.percent(cell.sd)}" if cell.sd is not None else ""
         return {"text": words.percent(cell.mean), "spread": spread, "count": cell.count, "best": cell.mean == high,
-                "opacity": f"{0.08 + 0.84 * share:.2f}", "strong": share > 0.5}
+                "opacity": f"{0.1 + 0.9 * share:.2f}"}
 
 
 def _overview(board: Board) -> list[Summary]:
     """Every method once, with its best value in each table; nothing where there is one table."""
     if len(board.tables) < 2:
         return []
-    found: dict[tuple[Any, str], dict[int, Row]] = {}
+    rows: dict[tuple[Any, ...], Row] = {}
+    cells: dict[tuple[Any, ...], dict[int, Cell]] = {}
     for number, table in enumerate(board.tables):
-        for row in table.rows():
-            if row.mean is not None and not row.evaluator:
-                known = found.setdefault((row.key, row.variant), {})
-                if number not in known or (row.mean > (known[number].mean or 0)):
-                    known[number] = row
-    summaries = []
-    for rows in found.values():
-        cells = tuple(Cell(words.percent(rows[n].mean), rows[n].mean, rows[n].rank == 1) if n in rows
-                      else Cell(words.DASH, None, False) for n in range(len(board.tables)))
-        summaries.append(Summary(next(iter(rows.values())), cells))
-    return sorted(summaries, key=_strength, reverse=True)
+        for place, track in enumerate(table.tracks):
+            for row in track.rows:
+                if row.mean is None or row.evaluator:
+                    continue
+                key = (row.key, row.variant, row.role)
+                rows.setdefault(key, row)
+                cell = Cell(words.percent(row.mean), row.mean, not place and row.rank == 1, track.name if place else "")
+                cells.setdefault(key, {}).setdefault(number, cell)
+    empty = Cell(words.DASH)
+    places = range(len(board.tables))
+    found = [Summary(row, tuple(cells[key].get(n, empty) for n in places)) for key, row in rows.items()]
+    return sorted(found, key=lambda summary: _strength(summary, found))
 
 
-def _strength(summary: Summary) -> tuple[int, float, str]:
-    values = [cell.value for cell in summary.cells if cell.value is not None]
-    return (len(values), sum(values) / len(values), words.method(summary.row))
+def _strength(summary: Summary, others: Sequence[Summary]) -> tuple[float, str]:
+    """Order methods by the share of the others that they beat, over the tables that they are in."""
+    shares = []
+    for place, cell in enumerate(summary.cells):
+        values = [other.cells[place].value for other in others]
+        against = [value for value in values if value is not None]
+        if cell.value is not None and len(against) > 1:
+            shares.append(sum(value < cell.value for value in against) / (len(against) - 1))
+    return (-sum(shares) / len(shares) if shares else 0.0, f"{summary.row.key}{summary.row.variant}")
 
 
 def _choices(board: Board) -> list[tuple[str, str, list[str]]]:
