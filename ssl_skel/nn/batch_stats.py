@@ -5,15 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SLOPE", "leaky", "update_running", "uses_batch"]
+__all__ = ["SLOPE", "update_running", "uses_batch", "zero_invalid"]
 
 SLOPE = 0.2
 """Slope of LeakyReLU below zero in DGCNN."""
 
 
-def leaky(x: Tensor) -> Tensor:
-    """Apply LeakyReLU(0.2) in place: for a slope in (0, 1) it is the larger of x and slope x."""
-    return torch.nn.functional.leaky_relu_(x, SLOPE)
+def zero_invalid(x: Tensor, valid: Tensor) -> Tensor:
+    """Return x with zeros at invalid points, whatever stands there; x itself where looking costs no wait.
+
+    Args:
+        x: (B, N, C).
+        valid: (B, N) bool.
+    """
+    if valid.is_cpu and bool(valid.all()):
+        return x
+    return torch.where(valid[..., None], x, 0)
 
 
 def uses_batch(norm: nn.BatchNorm1d) -> bool:

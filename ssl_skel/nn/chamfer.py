@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ssl_skel.nn import fast
+from ssl_skel.nn.batch_stats import zero_invalid
 from ssl_skel.nn.products import linear, without_autocast
 
 __all__ = ["chamfer", "nearest_pairs"]
@@ -47,7 +49,7 @@ def chamfer(
         factor = source.new_ones(source.shape[2])
         factor[3:] = colour_weight
         source, target = source * factor, target * factor
-    target = torch.where(valid[..., None], target, 0)
+    target = zero_invalid(target, valid)
     to_target, to_source = nearest_pairs(source, target, valid)
     forth = _length(source - _take(target, to_target), squared).mean(1)
     back = (_length(target - _take(source, to_source), squared) * valid).sum(1) / valid.sum(1).clamp(min=1)
@@ -83,8 +85,10 @@ def nearest_pairs(source: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor
     """
     clouds, points, _ = source.shape
     width = target.shape[1]
+    if fast.takes(source):
+        return _fast_pairs(source, target, valid)
     centre = target.sum(1, keepdim=True) / valid.sum(1).clamp(min=1)[:, None, None]
-    source, target = source - centre, torch.where(valid[..., None], target - centre, 0)
+    source, target = source - centre, zero_invalid(target - centre, valid)
     norms = torch.where(valid, target.square().sum(-1), torch.inf)
     lengths = source.square().sum(-1)
     rows = min(points, max(1, BLOCK.get(source.device.type, BLOCK["cuda"]) // width))
@@ -101,4 +105,17 @@ def nearest_pairs(source: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor
             arg = torch.where(value < best, index + row, arg)
             best = torch.minimum(best, value)
         to_source[cloud] = arg
+    return to_target, to_source
+
+
+def _fast_pairs(source: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    from ssl_skel.nn.fast_kernels import chamfer_minima
+
+    to_target = torch.empty(source.shape[:2], dtype=torch.int64)
+    to_source = torch.empty(target.shape[:2], dtype=torch.int64)
+    penalty = torch.zeros_like(valid, dtype=source.dtype).masked_fill_(~valid, torch.inf)
+    channels_first = target.transpose(1, 2).contiguous()
+    fast.over_threads(
+        chamfer_minima, len(source), source.contiguous(), channels_first, penalty, to_target, to_source
+    )
     return to_target, to_source

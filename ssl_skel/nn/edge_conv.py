@@ -15,8 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ssl_skel.nn.batch_stats import SLOPE, leaky, update_running, uses_batch
-from ssl_skel.nn.neighbours import degrees, neighbour_max, spread_back
+from ssl_skel.nn.batch_stats import update_running, uses_batch, zero_invalid
+from ssl_skel.nn.neighbours import (
+    activate,
+    degrees,
+    edge_statistics,
+    neighbour_max,
+    spread_back,
+    through_activation,
+)
 from ssl_skel.nn.products import linear, product_dtype, transposed_product, without_autocast
 
 __all__ = ["EdgeConv"]
@@ -53,7 +60,7 @@ class EdgeConv(nn.Module):
         norm = self.norm
         batch = uses_batch(norm)
         fixed = (None, None) if batch else (norm.running_mean, norm.running_var)
-        x = torch.where(valid[..., None], x, 0)
+        x = zero_invalid(x, valid)
         out, mean, var, count = _EdgeConv.apply(
             x, neighbours, valid, self.linear.weight, norm.weight, norm.bias, *fixed, norm.eps,
             product_dtype(x),
@@ -91,22 +98,19 @@ class _EdgeConv(torch.autograd.Function):
         rows = x.reshape(-1, width).to(dtype)
         a, b = (linear(rows, half).to(x.dtype).view(clouds, points, -1) for half in table.chunk(2))
         degree, edges = degrees(neighbours, valid, x.dtype)
-        batch = fixed_mean is None or fixed_var is None
-        best, arg, total = neighbour_max(a, neighbours, edges, need_sum=batch)
-        best += b
-        count = edges.sum()
+        best, arg, total = neighbour_max(a, neighbours, edges, need_sum=fixed_mean is None)
         if fixed_mean is None or fixed_var is None:
-            mean, var = _statistics(a, b, total, degree, edges, count)
+            assert total is not None
+            mean, var = edge_statistics(a, b, total, degree, edges)
         else:
             mean, var = fixed_mean * sign, fixed_var
         inv = torch.rsqrt(var + eps)
-        out = leaky(torch.addcmul(beta - mean * scale * inv, best, scale * inv))
-        out = out.masked_fill_(~valid[..., None], 0)
+        out = activate(best, b, edges, scale * inv, beta - mean * scale * inv)
         ctx.save_for_backward(
-            rows, table, neighbours, degree, edges, sign, scale, mean, inv, count, a, b, best, arg, total, out
+            rows, table, neighbours, degree, edges, sign, scale, mean, inv, a, b, best, arg, total, out
         )
-        ctx.batch = batch
         mean = mean * sign
+        count = edges.sum()
         ctx.mark_non_differentiable(mean, var, count)
         return out, mean, var, count
 
@@ -114,45 +118,19 @@ class _EdgeConv(torch.autograd.Function):
     @once_differentiable
     @without_autocast
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        (rows, table, neighbours, degree, edges, sign, scale, mean, inv, count, a, b, best, arg, total, out
+        (rows, table, neighbours, degree, edges, sign, scale, mean, inv, a, b, best, arg, total, out
          ) = ctx.saved_tensors
-        grad = torch.where(out > 0, grad, grad * SLOPE).masked_fill_(edges[..., None] == 0, 0)
-        grad_beta = grad.sum((0, 1))
-        grad_scale = (grad * (best - mean)).sum((0, 1)) * inv
-        grad *= scale * inv
-        if ctx.batch:
-            share = scale * inv / count.clamp(min=1)
-            c0, c1 = -share * grad_beta, -share * inv * grad_scale
-            grad_a = spread_back(grad, arg, b, neighbours, edges, c1)
-            grad_a += degree[..., None] * (c0 + c1 * (a - mean))
-            grad_b = grad + edges[..., None] * (c0 + c1 * (b - mean)) + c1 * total
-        else:
-            grad_a, grad_b = spread_back(grad, arg, None, neighbours, edges, None), grad
-        both = torch.cat([grad_a, grad_b], 2).flatten(0, 1).to(table.dtype)
+        grad, grad_beta, moment = through_activation(grad, out, best, edges, mean)
+        grad_scale = moment * inv
+        constants = None
+        if total is not None:
+            share = scale * inv / edges.sum().clamp(min=1)
+            constants = (-share * grad_beta, -share * inv * grad_scale)
+        both = spread_back(
+            grad, arg, a, b, total, neighbours, degree, edges, mean, scale * inv, constants
+        ).flatten(0, 1).to(table.dtype)
         grad_x = linear(both, table.t()).to(grad.dtype).view(*neighbours.shape[:2], -1)
         grad_table = transposed_product(both, rows).to(grad.dtype) * sign.repeat(2)[:, None]
         grad_first, grad_second = grad_table.chunk(2)
         grad_weight = torch.cat([grad_first - grad_second, grad_second], 1)
         return grad_x, None, None, grad_weight, grad_scale * sign, grad_beta, None, None, None, None
-
-
-def _statistics(
-    a: Tensor, b: Tensor, total: Tensor | None, degree: Tensor, edges: Tensor, count: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance of e_ij = a_j + b_i over the edges, centred before squares are taken.
-
-    Args:
-        a: (B, N, C).
-        b: (B, N, C).
-        total: (B, N, C) sum of a over the neighbours of each point.
-        degree: (B, N) in-degrees.
-        edges: (B, N) out-degrees.
-        count: () their sum.
-    """
-    assert total is not None
-    share = count.clamp(min=1)
-    degree, edges = degree[..., None], edges[..., None]
-    mean_a, mean_b = (degree * a).sum((0, 1)) / share, (edges * b).sum((0, 1)) / share
-    b = b - mean_b
-    square = degree * (a - mean_a).square() + b * (2 * (total - edges * mean_a) + edges * b)
-    return mean_a + mean_b, square.sum((0, 1)).div_(share).clamp_(min=0)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from ssl_skel.errors import UsageMistake
+from ssl_skel.nn import fast
+from ssl_skel.nn.batch_stats import zero_invalid
 from ssl_skel.nn.products import linear, without_autocast
 
 __all__ = ["knn"]
@@ -41,9 +43,9 @@ def knn(points: Tensor, valid: Tensor, k: int) -> Tensor:
     if k < 1:
         raise UsageMistake(f"k = {k} neighbours", "Ask for at least one")
     clouds, count, _ = points.shape
-    points = torch.where(valid[..., None], points, 0).detach()
+    points = zero_invalid(points.detach(), valid)
     share = valid.sum(1).clamp(min=1).to(points.dtype)[:, None, None]
-    points = torch.where(valid[..., None], points - points.sum(1, keepdim=True) / share, 0)
+    points = zero_invalid(points - points.sum(1, keepdim=True) / share, valid)
     padded = -(-count // GROUP) * GROUP
     norms = torch.where(valid, points.square().sum(-1), torch.inf)
     norms = torch.nn.functional.pad(norms, (0, padded - count), value=torch.inf)
@@ -64,7 +66,8 @@ def knn(points: Tensor, valid: Tensor, k: int) -> Tensor:
 def _keys(queries: Tensor, points: Tensor, norms: Tensor) -> Tensor:
     """Return (b, n, N) ||x_j||^2 - 2 x_i.x_j, which orders the neighbours j of the queries i."""
     if queries.is_cpu:
-        return torch.stack([linear(q * -2, p, s) for q, p, s in zip(queries, points, norms)])
+        keys = [linear(q * -2, p, s) for q, p, s in zip(queries, points, norms)]
+        return keys[0][None] if len(keys) == 1 else torch.stack(keys)
     return torch.baddbmm(norms[:, None], queries, points.transpose(1, 2), alpha=-2)
 
 
@@ -77,6 +80,13 @@ def _select(keys: Tensor, k: int, first_row: int) -> Tensor:
         first_row: Position of row 0 in its cloud.
     """
     clouds, rows, width = keys.shape
+    if fast.takes(keys):
+        from ssl_skel.nn.fast_kernels import select_nearest
+
+        found = torch.empty((clouds, rows, k), dtype=torch.int64)
+        for each, places in zip(keys, found):
+            fast.over_threads(select_nearest, rows, each, first_row, places)
+        return found
     groups = width // GROUP
     if groups > 2 * k:
         nearest = keys.view(clouds, rows, GROUP, groups).amin(2)

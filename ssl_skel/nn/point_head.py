@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ssl_skel.nn.batch_stats import SLOPE, leaky, update_running, uses_batch
+from ssl_skel.nn.batch_stats import SLOPE, update_running, uses_batch, zero_invalid
 from ssl_skel.nn.products import linear, product_dtype, transposed_product, without_autocast
 
 __all__ = ["PointHead"]
@@ -43,7 +44,7 @@ class PointHead(nn.Module):
         """
         norm = self.norm
         fixed = (None, None) if uses_batch(norm) else (norm.running_mean, norm.running_var)
-        x = torch.where(valid[..., None], x, 0)
+        x = zero_invalid(x, valid)
         out, mean, var, count = _PointHead.apply(
             x, valid, self.linear.weight, norm.weight, norm.bias, *fixed, norm.eps, product_dtype(x)
         )
@@ -73,14 +74,15 @@ class _PointHead(torch.autograd.Function):
         if fixed_mean is None or fixed_var is None:
             centre, gram = _moments(x, valid, count)
             mean = turned @ centre
-            var = ((turned @ gram) * turned).sum(1).div_(count.clamp(min=1)).clamp_(min=0)
+            var = (linear(turned, gram) * turned).sum(1).div_(count.clamp(min=1)).clamp_(min=0)
         else:
             mean, var = fixed_mean * sign, fixed_var
         best, arg = _maxima(x, valid, turned.to(dtype))
         inv = torch.rsqrt(var + eps)
         filled = valid.any(1, keepdim=True)
         best = torch.where(filled, best, mean)
-        out = leaky(torch.addcmul(beta - mean * scale * inv, best, scale * inv)).masked_fill_(~filled, 0)
+        out = F.leaky_relu_(torch.addcmul(beta - mean * scale * inv, best, scale * inv), SLOPE)
+        out.masked_fill_(~filled, 0)
         ctx.save_for_backward(x, valid, turned, sign, scale, mean, inv, count, best, arg, out, centre, gram)
         ctx.dtype = dtype
         mean = mean * sign
@@ -103,8 +105,8 @@ class _PointHead(torch.autograd.Function):
             share = scale * inv / count.clamp(min=1)
             c0, c1 = -share * grad_beta, -share * inv * grad_scale
             scaled = c1[:, None] * turned
-            grad_x = _dense(x, valid, centre, c0 @ turned, (turned.t() @ scaled).to(ctx.dtype))
-            grad_weight = scaled @ gram + torch.outer(c0, count * centre)
+            grad_x = _dense(x, valid, centre, c0 @ turned, transposed_product(turned, scaled).to(ctx.dtype))
+            grad_weight = linear(scaled, gram) + torch.outer(c0, count * centre)
         rows = (arg + torch.arange(0, clouds * points, points, device=x.device)[:, None])
         for cloud in range(clouds):
             grad_x.view(-1, width).index_add_(0, rows[cloud], grad[cloud][:, None] * turned)
@@ -117,7 +119,7 @@ def _moments(x: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     centre = x.sum((0, 1)) / count.clamp(min=1)
     gram = x.new_zeros((x.shape[2], x.shape[2]))
     for cloud, mask in zip(x, valid):
-        part = torch.where(mask[:, None], cloud - centre, 0)
+        part = (cloud - centre).mul_(mask[:, None])
         gram += transposed_product(part, part)
     return centre, gram
 

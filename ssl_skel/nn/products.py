@@ -90,8 +90,11 @@ def matmul(x: Tensor, y: Tensor, relu: bool = False) -> Tensor:
 
 
 def transposed_product(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``x^T y`` (a gradient of a weight): (n, a) and (n, b) to (a, b), of the type of `x`."""
-    return linear(x.t(), y.t())
+    """Return ``x^T y`` (a gradient of a weight): (n, a) and (n, b) to (a, b), of the type of `x`.
+
+    oneDNN wants its first operand turned in memory, so that the narrower one is first.
+    """
+    return linear(x.t(), y.t()) if x.shape[1] <= y.shape[1] else linear(y.t(), x.t()).t()
 
 
 def stack_size(device: torch.device, elements: int) -> int:
