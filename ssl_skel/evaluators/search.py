@@ -3,8 +3,9 @@
 Features of a trained encoder lie close to few axes. With a = (a', r), a' on the leading axes and |r| the length
 of the rest, Cauchy and Schwarz give <a, b> <= <a', b'> + |r_a| |r_b|, one product of short vectors. The clips
 with the largest bounds are compared in full; where the k-th of them beats the bound of all others the row is
-done, else it goes on to more candidates and in the end to the full product. The result is that of brute force
-for any features; only the time depends on them.
+done, else it goes on to a tighter bound and more candidates, in the end to the full product; where a stage
+settles less than half of a block, all that is left goes on. The result is that of brute force for any features;
+only the time depends on them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ MARGIN = 1e-5
 SLACK = 1e-6
 """Added to the square of a rest's length, which is a difference of near equals."""
 WORTHWHILE = 256
-"""Features of at least so many dimensions are shortened, to an eighth."""
+"""Features of at least so many dimensions are shortened, to an eighth and then to a quarter."""
 SAMPLE = 8192
-ELEMENTS = 1 << 26
+BLOCK_ELEMENTS = 1 << 26
+CHUNK_ELEMENTS = 1 << 20
+"""Candidates are compared in pieces that stay in a core's cache, eight times as fast as in one."""
 
 Bound = Callable[[Tensor], Tensor]
 
@@ -44,11 +47,15 @@ def nearest(memory: Tensor, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
     index = torch.empty(len(query), k, dtype=torch.int64, device=query.device)
     todo = torch.arange(len(query), device=query.device)
     for bound, count in _stages(memory, k):
-        done = []
-        for rows in torch.split(todo, max(1, ELEMENTS // max(n, count * memory.shape[1]))):
+        left = []
+        blocks = list(torch.split(todo, max(1, BLOCK_ELEMENTS // n)))
+        while blocks:
+            rows = blocks.pop(0)
             value[rows], index[rows], sure = _best(memory, query[rows], bound(query[rows]), k, count)
-            done.append(sure)
-        todo = todo[~torch.cat(done)]
+            left.append(rows[~sure])
+            if 2 * len(left[-1]) > len(rows):
+                break
+        todo = torch.cat([*left, *blocks])
         if len(todo) == 0:
             break
     return value, index
@@ -58,9 +65,8 @@ def _stages(memory: Tensor, k: int) -> Iterator[tuple[Bound, int]]:
     """Yield bounds on the similarity, and how many candidates to compare by each; the last stage is brute force."""
     n = len(memory)
     if memory.shape[1] >= WORTHWHILE and n > 15 * k:
-        shortened = _shortened(memory, memory.shape[1] // 8)
-        yield shortened, 3 * k
-        yield shortened, 15 * k
+        yield _shortened(memory, memory.shape[1] // 8), 3 * k
+        yield _shortened(memory, memory.shape[1] // 4), 8 * k
     yield lambda query: query @ memory.T, min(3 * k, n)
     yield lambda query: query @ memory.T, n
 
@@ -88,7 +94,9 @@ def _best(memory: Tensor, query: Tensor, bound: Tensor, k: int, count: int) -> t
     n = len(memory)
     value, index = bound.topk(min(count + 1, n), dim=1)
     candidates = index[:, :count].sort(dim=1).values
-    similarity = (memory[candidates] * query[:, None]).sum(dim=2)
+    rows = max(1, CHUNK_ELEMENTS // (count * memory.shape[1]))
+    similarity = torch.cat([(memory[mine] * one[:, None]).sum(dim=2) for mine, one in
+                            zip(torch.split(candidates, rows), torch.split(query, rows), strict=True)])
     order = torch.sort(similarity, dim=1, descending=True, stable=True)
     best = order.values[:, :k]
     sure = best[:, -1] > value[:, -1] + MARGIN if count < n else torch.ones_like(best[:, -1], dtype=torch.bool)
