@@ -1,0 +1,135 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssl_skel.bench import stats
+from ssl_skel.errors import SkelError
+
+# Ten clips, worked by hand: both right 4, only A 4, only B 1, none 1.
+A = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0], bool)
+B = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0], bool)
+
+
+def test_hand_worked_comparison():
+    test = stats.mcnemar(A, B)
+    assert (test.only_a, test.only_b) == (4, 1)
+    assert test.p_exact == pytest.approx(2 * (1 + 5) / 2**5)
+    assert test.p_chi2 == pytest.approx(math.erfc(math.sqrt((4 - 1 - 1) ** 2 / 5 / 2)))
+    assert stats.smallest_difference(A, B) == pytest.approx(1.959964 * math.sqrt(5) / 10, rel=1e-6)
+    found = stats.paired_bootstrap(A, B, seed=0)
+    assert found.difference == pytest.approx(0.3)
+    assert found.low <= 0 <= 0.3 <= found.high
+
+
+def test_hand_worked_spread():
+    """0.80, 0.82, 0.87: mean 0.83, sd 0.036056, t(2, 97.5 %) = 4.302653."""
+    got = stats.spread([0.80, 0.82, 0.87])
+    assert (got.mean, got.sd) == (pytest.approx(0.83), pytest.approx(0.0360555, rel=1e-5))
+    assert got.high - got.mean == pytest.approx(4.302653 * 0.0360555 / math.sqrt(3), rel=1e-5)
+    assert got.mean - got.low == pytest.approx(got.high - got.mean)
+    assert math.isnan(stats.spread([0.5]).sd)
+
+
+@pytest.mark.oracle
+def test_spread_equals_scipy():
+    from scipy import stats as oracle
+
+    values = np.random.default_rng(0).normal(size=7)
+    low, high = oracle.t.interval(0.95, 6, values.mean(), oracle.sem(values))
+    got = stats.spread(values.tolist())
+    assert (got.low, got.high) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.oracle
+def test_bootstraps_equal_scipy():
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(1)
+    right = rng.random(120) < 0.7
+    want = bootstrap((right,), np.mean, method="percentile", n_resamples=9000, random_state=0).confidence_interval
+    assert stats.bootstrap_clips(right, seed=3, draws=9000) == pytest.approx(tuple(want), abs=0.01)
+    other = rng.random(120) < 0.6
+    want = bootstrap((right, other), lambda a, b, axis: (a.mean(axis) - b.mean(axis)), paired=True, vectorized=True,
+                     method="percentile", n_resamples=9000, random_state=0).confidence_interval
+    got = stats.paired_bootstrap(right, other, seed=4)
+    assert (got.low, got.high) == pytest.approx(tuple(want), abs=0.012)
+
+
+@pytest.mark.oracle
+def test_subject_bootstrap_equals_scipy():
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(2)
+    subjects = np.repeat(np.arange(12), rng.integers(2, 9, 12))
+    right = rng.random(len(subjects)) < rng.random(12)[subjects]
+    sums, counts = np.bincount(subjects, right), np.bincount(subjects)
+    want = bootstrap((sums, counts), lambda s, c, axis: s.sum(axis) / c.sum(axis), paired=True, vectorized=True,
+                     method="percentile", n_resamples=9000, random_state=0).confidence_interval
+    got = stats.bootstrap_subjects(right, subjects, seed=0, draws=9000)
+    assert got == pytest.approx(tuple(want), abs=0.015)
+    clips = stats.bootstrap_clips(right, seed=0)
+    assert got[1] - got[0] > clips[1] - clips[0]
+
+
+@pytest.mark.oracle
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.5, 0.7]), min_size=1, max_size=12))
+def test_ranks_equal_scipy(values):
+    from scipy.stats import rankdata
+
+    assert stats.ranks(values).tolist() == rankdata([-v for v in values]).tolist()
+
+
+@pytest.mark.oracle
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_equals_scipy(n10, n01):
+    from scipy.stats import binomtest
+
+    a = np.array([True] * n10 + [False] * n01 + [True] * 5)
+    b = np.array([False] * n10 + [True] * n01 + [True] * 5)
+    want = binomtest(min(n10, n01), n10 + n01).pvalue if n10 + n01 else 1.0
+    assert stats.mcnemar(a, b).p_exact == pytest.approx(want)
+
+
+def test_holm_by_hand():
+    """Holm (1979): 0.01 x 4, 0.02 x 3, 0.03 x 2, then never below the one before."""
+    assert stats.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert stats.holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+
+
+def test_mean_ranks():
+    table = {"a": [0.9, 0.5], "b": [0.8, 0.5], "c": [0.7, 0.6]}
+    assert stats.mean_ranks(table) == {"a": 1.75, "b": 2.25, "c": 2.0}
+    with pytest.raises(SkelError):
+        stats.mean_ranks({"a": [1.0], "b": [1.0, 2.0]})
+
+
+def test_over_datasets_counts_sets_alike():
+    small, large = (A, B), (np.tile(B, 20), np.tile(A, 20))
+    found = stats.over_datasets([small, large], seed=0)
+    assert found.difference == pytest.approx(0.0)
+    assert stats.over_datasets([small] * 8, seed=0).p < stats.over_datasets([small], seed=0).p
+
+
+def test_same_predictions_differ_in_nothing():
+    found = stats.paired_bootstrap(A, A, seed=0)
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert stats.mcnemar(A, A).p_exact == 1
+
+
+@pytest.mark.parametrize("call", [
+    lambda: stats.mcnemar(A, B[:5]), lambda: stats.spread([]), lambda: stats.over_datasets([], 0),
+    lambda: stats.bootstrap_subjects(A, np.zeros(10, int), 0),
+])
+def test_refusals(call):
+    with pytest.raises(SkelError):
+        call()
+
+
+def test_binomial_half_width():
+    """NTU60 cross-subject, 85 % of 16,487 clips: +-0.55 points."""
+    assert stats.half_width(0.85, 16487) == pytest.approx(0.0055, abs=1e-4)
