@@ -10,10 +10,31 @@ import re
 from collections.abc import Iterator
 from importlib.resources import files
 
+from ssl_skel.errors import BadData
+
 NAME = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})")
 MISSING = {"ntu60": "ntu60_missing.txt", "ntu120": "ntu120_missing.txt"}
 SETUPS_60 = range(1, 18)
 SETUPS_120 = range(1, 33)
+
+
+def clip_fields(name: str, actions: int) -> dict[str, int]:
+    """Read label (from 0), subject, view, setup and repetition from a clip's name.
+
+    Args:
+        name: ``SsssCcccPpppRrrrAaaa``.
+        actions: A, the number of classes of the dataset.
+
+    Raises:
+        BadData: If it is not such a name, or its action is not one of 1 to A.
+    """
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise BadData(f"{name!r} is not a name of the form SsssCcccPpppRrrrAaaa")
+    setup, camera, subject, replication, action = map(int, match.groups())
+    if not 1 <= action <= actions:
+        raise BadData(f"{name}: action {action} is not one of 1 to {actions}")
+    return {"label": action - 1, "subject": subject, "view": camera, "setup": setup, "repetition": replication}
 
 
 def read_names(name: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ssl_skel.data.bodies import POLICY, Body, select_persons
 from ssl_skel.data.clip import RawClip
-from ssl_skel.data.ntu_names import MISSING, NAME, SETUPS_60, read_names
+from ssl_skel.data.ntu_names import MISSING, NAME, SETUPS_60, clip_fields, read_names
 from ssl_skel.data.readers.base import Dropped, Reader, raw_folder, unique_stems
 from ssl_skel.data.readers.files import find
 from ssl_skel.data.readers.ntu_text import SkeletonText, parse_skeleton
@@ -50,7 +50,7 @@ class NtuReader(Reader):
 
     def read(self, path: Path) -> Iterator[RawClip | Dropped]:
         """Read one recording."""
-        fields = self._fields(path)
+        fields = clip_fields(path.stem, self.actions)
         if path.stem in _listed(self.missing):
             yield Dropped(path.stem, "missing-skeletons-list", f"named in {self.missing}")
             return
@@ -65,17 +65,7 @@ class NtuReader(Reader):
         chosen = select_persons(bodies, text.frames)
         for rule, body, why in chosen.dropped:
             yield Dropped(f"{path.stem}:{body}", rule, why)
-        yield RawClip(path.stem, chosen.xyz, chosen.valid, fields["action"] - 1, fields["subject"], fields["camera"],
-                      fields["setup"], fields["replication"])
-
-    def _fields(self, path: Path) -> dict[str, int]:
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise BadData(f"{path.name} is not named SsssCcccPpppRrrrAaaa.skeleton")
-        fields = {key: int(value) for key, value in match.groupdict().items()}
-        if not 1 <= fields["action"] <= self.actions:
-            raise BadData(f"{path.name}: action {fields['action']} is not one of 1 to {self.actions}")
-        return fields
+        yield RawClip(path.stem, chosen.xyz, chosen.valid, **fields)
 
 
 class Ntu60Reader(NtuReader):
