@@ -26,9 +26,9 @@ __all__ = [
 
 
 class TaskConfig(BaseModel):
-    """Base of every configuration model: immutable, and an unknown key is an error."""
+    """Base of every configuration model: immutable; an unknown key and a number that is not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ class EvalContext:
         encoders: The frozen encoders (``needs = "encoder"`` only, else empty).
         train_clips: Clips of the training part, in the order of `train` (``needs = "encoder"`` only).
         test_clips: Clips of the test part, in the order of `test` (``needs = "encoder"`` only).
+        support: Labelled exemplars of test classes (one-shot splits only).
     """
 
     train: FeatureSet
@@ -211,6 +212,7 @@ class EvalContext:
     encoders: Mapping[str, Backbone] = field(default_factory=dict)
     train_clips: ClipSource | None = None
     test_clips: ClipSource | None = None
+    support: FeatureSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,7 @@ class Event:
     Attributes:
         id: Of the unit.
         status: ``progress``, ``ok``, or how it failed (see `ssl_skel.bench.record.Failure`).
-        stage: ``pretrain``, ``extract`` or ``evaluate``.
+        stage: ``wait`` (another run works on the cell), ``pretrain``, ``extract`` or ``evaluate``.
         message: One line.
         traceback: Tail, for an unexpected error.
         detail: Numbers: step, total, loss, samples per second; exit code; step and clips of a divergence.
@@ -320,6 +322,9 @@ class Executor(Protocol):
 
     def wait(self, seconds: float) -> list[Event]:
         """Return what happened, after at most `seconds`; every submitted unit ends in one final event."""
+
+    def interrupt(self) -> None:
+        """Ask what runs to stop, a pretraining with a checkpoint; called from a signal handler, returns at once."""
 
     def close(self, grace: float = 10.0) -> None:
         """Stop what still runs: ask, wait `grace` seconds, kill."""

@@ -21,21 +21,24 @@ def canonical(value: Any) -> str:
         value: Nested dicts, lists, tuples, strings, numbers, booleans, None.
 
     Raises:
-        ValueError: On NaN, infinity, or a type that JSON does not have.
+        ValueError: On NaN, infinity, a type that JSON does not have, or keys that are equal as text.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        plain = {str(key): _plain(item) for key, item in value.items()}
+        if len(plain) != len(value):
+            raise ValueError("two keys are the same text")
+        return plain
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} has no place in an id")
         # 1.0 and 1 are the same number to whoever writes a card.
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+        return int(value) if value.is_integer() else value
     if value is None or isinstance(value, bool | int | str):
         return value
     raise ValueError(f"{type(value).__name__} has no place in an id")

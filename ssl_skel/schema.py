@@ -31,13 +31,15 @@ def _check_target(value: str) -> str:
 Name = Annotated[str, AfterValidator(_check_name)]
 Target = Annotated[str, AfterValidator(_check_target)]
 Text = Annotated[str, Field(max_length=2000)]
+Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 DatasetRef = Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)?$", max_length=80)]
 
 
 class Model(BaseModel):
     """Frozen; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 class TrainConfig(Model):
@@ -68,11 +70,11 @@ class TrainConfig(Model):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     schedule: Literal["cosine", "constant", "multistep"] = "cosine"
     min_lr: float = Field(0.0, ge=0)
     warmup: float = Field(0.0, ge=0, lt=1)
-    milestones: tuple[float, ...] = ()
+    milestones: tuple[Share, ...] = ()
     gamma: float = Field(0.1, gt=0, le=1)
     clip_grad: float | None = Field(None, gt=0)
     ema: float | None = Field(None, gt=0, lt=1)
@@ -126,7 +128,7 @@ class PluginCard(Model):
         version: Raised with every change that can change the numbers.
         target: ``module:Class`` inside the folder.
         family: For grouping on boards.
-        requires: Distributions that must be installed.
+        requires: Names of distributions that must be installed, without versions.
         batch_invariant: Whether the loss of a batch is the mean of the losses of its parts.
         min_batch: Smallest batch that the method can train on.
         distributed: What is gathered across processes, in words.
@@ -148,7 +150,7 @@ class PluginCard(Model):
     summary: Annotated[str, Field(max_length=200)]
     paper: Paper | None = None
     license: str = Field("MIT", max_length=60)
-    requires: tuple[str, ...] = ()
+    requires: tuple[Distribution, ...] = ()
     backbones: BackboneChoice
     layouts: tuple[LayoutName, ...] = ("kinect_v2_25", "kinect_v1_20", "nite_15")
     persons: PersonRange = PersonRange()
