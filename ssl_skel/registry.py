@@ -21,7 +21,7 @@ from typing import Any
 
 from ssl_skel import ids
 from ssl_skel.errors import BadCard, BrokenPlugin, SkelError, UnknownName
-from ssl_skel.schema import PluginCard, RegistryFile, Suite, TargetEntry
+from ssl_skel.schema import NAME, PluginCard, RegistryFile, Suite, TargetEntry
 from ssl_skel.yamlio import load_yaml, validate
 
 KINDS = ("plugins", "datasets", "backbones", "evaluators", "executors", "loggers", "suites")
@@ -76,7 +76,7 @@ class Entry:
             return getattr(loaded, attribute)
         except SkelError:
             raise
-        except Exception as error:  # a plugin may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
             reason = f"{type(error).__name__}: {error}"
             raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) can't be imported: {reason}") from error
 
@@ -91,7 +91,7 @@ class Entry:
         files = [path for path in self.folder.rglob("*.py") if "__pycache__" not in path.parts]
         try:
             return ids.digest({"code": ids.code_digest(files, self.folder), "version": self.card.version})
-        except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
             raise BrokenPlugin(f"plugin {self.name!r} ({self.origin}) does not parse: {error}") from None
 
 
@@ -172,7 +172,7 @@ def discover(paths: tuple[str, ...] = ()) -> Catalogue:
     for entry in _entry_points():
         catalogue.add(entry)
     for text in paths:
-        for entry in _outside(Path(text).expanduser()):
+        for entry in _outside(Path(text).expanduser().resolve()):
             catalogue.add(entry)
     return catalogue
 
@@ -190,14 +190,19 @@ def static_version(target: str) -> int:
 
     Returns:
         The class attribute's value, or 1 where the class does not set it.
+
+    Raises:
+        BrokenPlugin: If the module's file does not parse.
     """
     import ast
 
     module, _, name = target.partition(":")
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return 1
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+    path = _module_file(module)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8")) if path else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
+        raise BrokenPlugin(f"{path} does not parse: {error}") from None
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.ClassDef) and node.name == name:
             for item in node.body:
                 names = [item.target] if isinstance(item, ast.AnnAssign) else getattr(item, "targets", [])
@@ -248,7 +253,7 @@ def plugin_entry(folder: Path, origin: str) -> Entry:
         folder: The plugin's folder.
         origin: How the listing names where it comes from.
     """
-    name = folder.name.replace("_", "-") if not (folder / "plugin.yaml").is_file() else folder.name
+    name = folder.name.replace("_", "-")
     try:
         card = validate(PluginCard, load_yaml(folder / "plugin.yaml"), str(folder / "plugin.yaml"))
     except BadCard as error:
@@ -281,7 +286,8 @@ def _entry_points() -> Iterator[Entry]:
         for point in sorted(importlib.metadata.entry_points(group=f"ssl_skel.{kind}"), key=lambda p: p.name):
             dist = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
             if kind != "plugins":
-                yield Entry(kind, point.name, dist, target=point.value)
+                bad = "" if NAME.match(point.name) else "its name must be lower-case letters, digits and single hyphens"
+                yield Entry(kind, point.name, dist, target=point.value, error=bad)
                 continue
             folder = _package_folder(point.value.partition(":")[0])
             if folder is None:
@@ -302,6 +308,17 @@ def _package_folder(package: str) -> Path | None:
         if folder.is_dir():
             return folder
     return None
+
+
+def _module_file(module: str) -> Path | None:
+    """Source of a dotted module, found without importing any package above it."""
+    package, _, last = module.rpartition(".")
+    if not package:
+        spec = importlib.util.find_spec(module)
+        return Path(spec.origin) if spec and spec.origin else None
+    folder = _package_folder(package)
+    places = [folder / f"{last}.py", folder / last / "__init__.py"] if folder else []
+    return next((place for place in places if place.is_file()), None)
 
 
 def _plugin_module(folder: Path, module: str) -> types.ModuleType:
