@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ssl_skel.fsio import write_atomic
+from ssl_skel.fsio import output_error, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,11 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     last, previous = (folder / name for name in NAMES)
-    if last.exists():
-        last.replace(previous)
+    try:
+        if last.exists():
+            last.replace(previous)
+    except OSError as error:
+        raise output_error(last, error) from None
     write_atomic(last, buffer.getvalue())
 
 

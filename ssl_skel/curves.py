@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from ssl_skel.fsio import output_error, write_atomic
 
 
 class CurveWriter:
-    """Appends one JSON object a step.
+    """Appends one JSON object a step; a number that is not finite becomes null.
 
     Args:
         path: The file.
@@ -32,8 +33,15 @@ class CurveWriter:
 
     def write(self, values: dict[str, Any]) -> None:
         """Append one step."""
+        plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value
+                 for key, value in values.items()}
         with _guard(self._path):
-            self._handle.write(json.dumps(values) + "\n")
+            self._handle.write(json.dumps(plain) + "\n")
+
+    def flush(self) -> None:
+        """Bring what was written to the file; a checkpoint refers to it."""
+        with _guard(self._path):
+            self._handle.flush()
 
     def __enter__(self) -> CurveWriter:
         return self
@@ -61,9 +69,12 @@ def read_curves(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            line = json.loads(text)
+        except ValueError:
             break
+        if not isinstance(line, dict) or "step" not in line:
+            break
+        lines.append(line)
     return lines

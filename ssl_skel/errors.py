@@ -104,9 +104,24 @@ class OutputError(SkelError):
 
 
 class Diverged(SkelError):
-    """Training met a loss that is not finite."""
+    """Training met a loss that is not finite.
+
+    Args:
+        what: The loss, and where it was met.
+        todo: What to do about it.
+        step: Optimiser step, from 1.
+        clips: Names of the clips of its batch.
+    """
 
     exit_code = SOME_FAILED
+
+    def __init__(self, what: str, todo: str = "", step: int = 0, clips: Iterable[str] = ()) -> None:
+        self.step, self.clips = step, list(clips)
+        super().__init__(what, todo)
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[str, str, int, list[str]]]:  # type: ignore[override]
+        """Survive a trip between processes."""
+        return type(self), (self.what, self.todo, self.step, self.clips)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

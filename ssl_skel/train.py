@@ -7,7 +7,6 @@ with a kill between equal 4 steps bit for bit on a CPU.
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -103,12 +102,17 @@ def make_optimizer(task: PretextTask, cfg: TrainConfig) -> torch.optim.Optimizer
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, cfg: TrainConfig, total: int) -> Scheduler:
-    """Build a timm schedule that is told the step; stateless, so nothing of it needs resuming."""
+    """Build a timm schedule that is told the step; stateless, so nothing of it needs resuming.
+
+    Warm-up rises in equal steps from ``lr / n`` over its n steps. Milestones and the cosine count from step 0.
+    """
     warm = round(cfg.warmup * total)
-    common: dict[str, Any] = {"warmup_t": warm, "warmup_lr_init": cfg.lr / max(1, warm), "t_in_epochs": False}
+    common: dict[str, Any] = {"warmup_t": warm, "warmup_lr_init": cfg.lr / max(1, warm), "t_in_epochs": False,
+                              "warmup_prefix": False}
     if cfg.schedule == "cosine":
         return CosineLRScheduler(optimizer, t_initial=max(1, total), lr_min=cfg.min_lr, **common)
-    marks = [round(share * total) for share in cfg.milestones] if cfg.schedule == "multistep" else []
+    # timm lets a milestone act one step early.
+    marks = [round(share * total) + 1 for share in sorted(cfg.milestones)] if cfg.schedule == "multistep" else []
     return MultiStepLRScheduler(optimizer, decay_t=marks, decay_rate=cfg.gamma, **common)
 
 
@@ -147,7 +151,7 @@ class _Loop:
         self.schedule = make_schedule(self.optimizer, job.cfg, total)
         self.ema = ModelEmaV3(self.inner, decay=job.cfg.ema) if job.cfg.ema else None
         self.step, self.trained_s = 0, 0.0
-        self.pending: list[tuple[int, Tensor, dict[str, Tensor]]] = []
+        self.pending: list[tuple[int, float, Tensor, dict[str, Tensor]]] = []
         self.gen = torch.Generator(device=self.device)
         self.flush_every = 1 if self.device.type == "cpu" else 20  # reading a loss waits for the device
         self.loss: float | None = None
@@ -175,7 +179,8 @@ class _Loop:
             due = now - saved > self.job.checkpoint_s
             if len(self.pending) >= self.flush_every or last or stop or due:
                 self._flush(curves)
-            if (stop and not last) or due:
+            if (stop or due) and not last:
+                curves.flush()
                 self._save()
                 saved = time.perf_counter()
             if stop and not last:
@@ -209,7 +214,7 @@ class _Loop:
             self.inner.after_step(self.step, self.total)
         if self.ema:
             self.ema.update(self.inner, step=self.step)
-        self.pending.append((step, index, logs))
+        self.pending.append((step, self.optimizer.param_groups[0]["lr"], index, logs))
 
     def _clips(self, index: Tensor) -> Batch:
         batch = self.job.clips.sample(index, self.job.cfg.frames, "stratified", self.gen)
@@ -229,15 +234,16 @@ class _Loop:
 
     def _flush(self, curves: CurveWriter) -> None:
         """Read the losses of the last steps from the device in one go, check and log them."""
-        for step, index, logs in self.pending:
+        for step, lr, index, logs in self.pending:
             values = dict(zip(logs, torch.stack(list(logs.values())).cpu().tolist(), strict=True))
             if not math.isfinite(values["loss"]):
-                names = ", ".join([self.job.names[i] for i in index.cpu().tolist()][:200])
+                names = [self.job.names[i] for i in index.cpu().tolist()]
+                more = f" and {len(names) - 8} more" if len(names) > 8 else ""
                 raise Diverged(f"the loss is {values['loss']} at step {step + 1} of {self.total}; clips of the batch: "
-                               f"{names}", "Lower train.lr, set train.clip_grad, or look at the clips.")
+                               f"{', '.join(names[:8])}{more}",
+                               "Lower train.lr, set train.clip_grad, or look at the clips.", step + 1, names)
             self.loss = values["loss"]
-            curves.write({"step": step + 1, "epoch": step // self.per_epoch, "lr": self.optimizer.param_groups[0]["lr"],
-                          **values})
+            curves.write({"step": step + 1, "epoch": step // self.per_epoch, "lr": lr, **values})
         self.pending.clear()
 
     def _status(self, base: float, seconds: float) -> dict[str, Any]:
@@ -257,11 +263,6 @@ class _Loop:
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.step, self.trained_s, self.loss = state["step"], state["trained_s"], state["loss"]
-
-
-def stop_on_signal(stop: threading.Event) -> None:
-    """Let SIGTERM end training after the current step, with a checkpoint."""
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
 
 def encoders_of(task: PretextTask) -> dict[str, nn.Module]:
