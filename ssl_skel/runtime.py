@@ -32,7 +32,9 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageMistake(f"--device {name!r} is no device", "Use auto, cpu, cuda or cuda:N.") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageMistake(f"--device {name!r} is no device", "Use auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageMistake(f"--device {name}: this machine shows {torch.cuda.device_count()} CUDA devices")
     return device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_skel import __version__, ids
+from ssl_skel import checkpoint, ids
 from ssl_skel.api import Backbone, EvalContext, EvalResult, Evaluator, Event, PretextTask, Unit
+from ssl_skel.bench.cards import PretrainingCard, is_pretrained, read_card, write_card
 from ssl_skel.bench.cells import EvalCell, PretrainCell
 from ssl_skel.bench.encoders import load_encoders, save_encoders
 from ssl_skel.bench.features import extract
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import write_predictions
-from ssl_skel.bench.provenance import environment
+from ssl_skel.bench.provenance import environment, versions
 from ssl_skel.bench.record import Counts, Digests, Record
 from ssl_skel.bench.staleness import core_digest
 from ssl_skel.bench.store import RecordStore, predictions_ref
@@ -27,7 +27,7 @@ from ssl_skel.bench.timestamps import now
 from ssl_skel.data.layouts import Layout
 from ssl_skel.data.open import SplitView, open_split
 from ssl_skel.errors import BrokenPlugin, DigestMismatch
-from ssl_skel.fsio import make_folder, write_atomic
+from ssl_skel.fsio import make_folder
 from ssl_skel.registry import Catalogue, discover
 from ssl_skel.runtime import Runtime, peak_mb, pick_device
 from ssl_skel.seed import derive
@@ -57,6 +57,14 @@ class _Where:
         if view.dataset_digest != cell.dataset_digest:
             raise DigestMismatch(f"{cell.dataset} is not the data that was planned with", "Run the command again.")
         return view
+
+
+def is_finished(unit: Unit) -> bool:
+    """Whether the result of a unit lies in the output folder already."""
+    out = Path(unit.options["out"])
+    if unit.kind == "pretrain":
+        return is_pretrained(out / "pretrain" / unit.id)
+    return RecordStore(out).has(unit.id)
 
 
 def build_task(catalogue: Catalogue, cell: PretrainCell, layout: Layout) -> PretextTask:
@@ -102,11 +110,10 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
     encoders = encoders_of(task)
     _check_encoders(cell, encoders)
     sha = save_encoders(folder, encoders)
-    card = {"schema": 1, "id": cell.id, "cell": cell.model_dump(mode="json"), "encoders_sha256": sha,
-            "cost": _cost(cost, task, encoders), "env": environment(str(where.device)), "started": started, "finished": now()}
-    write_atomic(folder / "card.json", json.dumps(card, indent=1, sort_keys=True) + "\n")
-    for name in ("last.ckpt", "previous.ckpt"):
-        (folder / name).unlink(missing_ok=True)
+    write_card(folder, PretrainingCard(
+        id=cell.id, cell=cell, encoders_sha256=sha, cost=_cost(cost, task, encoders),
+        env=environment(str(where.device)), started=started, finished=now()))
+    checkpoint.remove(folder)
 
 
 def _check_encoders(cell: PretrainCell, encoders: Mapping[str, nn.Module]) -> None:
@@ -132,24 +139,24 @@ def run_evaluation(unit: Unit, report: Report) -> None:
     cell, where = EvalCell.model_validate(unit.cell), _Where(unit.options)
     started = now()
     folder = where.out / "pretrain" / cell.pretrain_id
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    pretraining = PretrainCell.model_validate(card["cell"])
+    card = read_card(folder)
     view = where.split(cell, cell.frames)
     evaluator = _evaluator(where.catalogue, cell)
 
     def encoders() -> dict[str, Backbone]:
-        task = build_task(where.catalogue, pretraining, view.layout)
-        return load_encoders(folder, task, card["encoders_sha256"], where.device)
+        task = build_task(where.catalogue, card.cell, view.layout)
+        return load_encoders(folder, task, card.encoders_sha256, where.device)
 
     report(Event(cell.id, "progress", "extract"))
     began = time.perf_counter()
-    context = _context(cell, where, view, encoders, evaluator)
+    context = _context(cell, where, view, card.encoders_sha256, encoders, evaluator)
     extracted = time.perf_counter()
     report(Event(cell.id, "progress", "evaluate"))
     result = evaluator.evaluate(context)
     evaluated = time.perf_counter()
-    times = {"pretrain": card["cost"]["pretrain_s"], "extract": extracted - began, "evaluate": evaluated - extracted}
-    _write_record(cell, where, view, evaluator, result, card, pretraining, times, started)
+    times = {"pretrain": card.cost["pretrain_s"] or 0.0, "extract": extracted - began,
+             "evaluate": evaluated - extracted}
+    _write_record(cell, where, view, evaluator, result, card, times, started)
 
 
 def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
@@ -158,42 +165,43 @@ def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
     return evaluator
 
 
-def _context(cell: EvalCell, where: _Where, view: SplitView, encoders: Callable[[], dict[str, Backbone]],
+def _context(cell: EvalCell, where: _Where, view: SplitView, sha: str, encoders: Callable[[], dict[str, Backbone]],
              evaluator: Evaluator) -> EvalContext:
     alive = encoders() if evaluator.needs == "encoder" else {}
     return EvalContext(
-        train=extract(where.out, cell, view.train, encoders, where.device, labels=True), val=view.val,
-        test=extract(where.out, cell, view.test, encoders, where.device, labels=False), num_classes=view.num_classes,
+        train=extract(where.out, cell, view.train, sha, encoders, where.device, labels=True), val=view.val,
+        test=extract(where.out, cell, view.test, sha, encoders, where.device, labels=False),
+        num_classes=view.num_classes,
         fusion=cell.fusion, seed=cell.seed, device=where.device,
         encoders={name: alive[name] for name in cell.streams} if alive else {},
         train_clips=view.train.clips if alive else None, test_clips=view.test.clips if alive else None)
 
 
 def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Evaluator, result: EvalResult,
-                  card: dict[str, Any], pretraining: PretrainCell, times: dict[str, float], started: str) -> None:
-    labels = view.test.labels
+                  card: PretrainingCard, times: dict[str, float], started: str) -> None:
+    pretraining, labels = card.cell, view.test.labels
     metrics = evaluator.score(result, labels, view.num_classes)
     correct = result.top[:, 0].cpu() == labels
     config = {"task": pretraining.config, "train": pretraining.train.model_dump(mode="json"),
               "backbone": pretraining.backbone_config, "evaluator": cell.evaluator_config, "frames": cell.frames,
               "preprocessing": cell.preprocessing.model_dump(mode="json"), "precision": pretraining.precision}
     predictions = write_predictions(view.test.names, labels, result.top)
-    cost = card["cost"]
+    cost = card.cost
     record = Record(
         id=cell.id, pretrain_id=cell.pretrain_id, suite=where.suite, cell=cell.key(),
-        versions={"ssl_skel": __version__, "plugin": pretraining.plugin_version, "backbone": pretraining.backbone_version,
+        versions={**versions(), "plugin": pretraining.plugin_version, "backbone": pretraining.backbone_version,
                   "evaluator": cell.evaluator_version, "core": ids.CORE_NUMERICS},
         digests=Digests(
             plugin=pretraining.plugin_digest, dataset=cell.dataset_digest, split=cell.split_digest,
             core=core_digest(cell.backbone, pretraining.backbone_version, cell.evaluator, cell.evaluator_version,
                              cell.preprocessing.version),
-            config=ids.digest(config), encoder=card["encoders_sha256"]),
+            config=ids.digest(config), encoder=card.encoders_sha256),
         config=config, primary=evaluator.primary, metrics=metrics,
         ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},
         n=Counts(train=len(view.train), val=int(view.val.sum()), test=len(view.test)),
         num_classes=view.num_classes, chosen=dict(result.chosen),
         predictions=predictions_ref(cell.id, predictions), time_s=times,
-        cost={"params": cost["params"], "pretrain_hours": cost["pretrain_s"] / 3600,
+        cost={"params": cost["params"], "pretrain_hours": (cost["pretrain_s"] or 0.0) / 3600,
               "samples_per_s": cost["samples_per_s"] or None, "steps": cost["steps"],
               "pretrain_peak_mb": cost["peak_mb"] if cost["steps"] else None, "eval_peak_mb": peak_mb(where.device)},
         env=environment(str(where.device)), started=started, finished=now())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from ssl_skel import ids
 from ssl_skel.bench.record import CellKey
 from ssl_skel.schema import Model, TrainConfig
@@ -135,7 +137,7 @@ class Plan(Model):
     pretrainings: tuple[PretrainCell, ...]
     evaluations: tuple[EvalCell, ...]
     refused: tuple[Refusal, ...] = ()
-    missing: dict[str, str] = {}
+    missing: dict[str, str] = Field({})
     warnings: tuple[str, ...] = ()
 
     def pretraining(self, pretrain_id: str) -> PretrainCell:

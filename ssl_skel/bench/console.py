@@ -26,7 +26,8 @@ def make_listener(as_json: bool) -> Listener:
 
 
 def _json_event(name: str, values: Mapping[str, Any]) -> None:
-    print(json.dumps({"event": name, **values}), flush=True)
+    if name != "stop":
+        print(json.dumps({"event": name, **values}), flush=True)
 
 
 def _plain(name: str, values: Mapping[str, Any]) -> None:
@@ -50,7 +51,8 @@ def _report(values: Mapping[str, Any], say: Any) -> None:
     for reason in values["missing"].values():
         say(f"missing: {reason}")
     for failure in values["failures"]:
-        say(f"{failure['status']}: {failure['plugin']} on {failure['dataset']}, {failure['stage']}: {failure['message']}")
+        cell = f"{failure['plugin']} on {failure['dataset']}, {failure['stage']}"
+        say(f"{failure['status']}: {cell}: {failure['message']}")
     if values["interrupted"]:
         say("interrupted; the same command goes on from here")
     elif values["failed"]:
@@ -81,8 +83,9 @@ class _Terminal:
             self._end(values)
         elif name == "warning":
             self.console.print(f"[yellow]warning[/]: {escape(values['message'])}")
-        elif name == "report":
+        elif name == "stop":
             self.progress.stop()
+        elif name == "report":
             _report(values, lambda text: self.console.print(escape(text), soft_wrap=True))
 
     def _progress(self, values: Mapping[str, Any]) -> None:
@@ -90,7 +93,7 @@ class _Terminal:
         if task is None:
             return
         if "step" not in values:
-            self.progress.update(task, info=values["stage"])
+            self.progress.update(task, info=escape(values["message"] or values["stage"]))
             return
         loss = "" if values["loss"] is None else f"loss {values['loss']:.4g}"
         info = f"{values['step']}/{values['total']}  {values['samples_per_s']:.0f} clips/s  {loss}"

@@ -13,10 +13,9 @@ from torch import nn
 
 from ssl_skel import ids
 from ssl_skel.api import Backbone, PretextTask
+from ssl_skel.bench.cards import ENCODERS
 from ssl_skel.errors import DataMissing, DigestMismatch
 from ssl_skel.fsio import write_atomic
-
-FILE = "encoders.safetensors"
 
 
 def save_encoders(folder: Path, encoders: Mapping[str, nn.Module]) -> str:
@@ -34,8 +33,8 @@ def save_encoders(folder: Path, encoders: Mapping[str, nn.Module]) -> str:
     """
     tensors = {f"{name}/{key}": value.detach().cpu().contiguous().clone()
                for name, encoder in encoders.items() for key, value in encoder.state_dict().items()}
-    write_atomic(folder / FILE, save(tensors))
-    return ids.file_sha256(folder / FILE)
+    write_atomic(folder / ENCODERS, save(tensors))
+    return ids.file_sha256(folder / ENCODERS)
 
 
 def load_encoders(folder: Path, task: PretextTask, sha256: str, device: torch.device) -> dict[str, Backbone]:
@@ -54,7 +53,7 @@ def load_encoders(folder: Path, task: PretextTask, sha256: str, device: torch.de
         DataMissing: If the file is absent.
         DigestMismatch: If it is not the file that was written, or does not fit the networks.
     """
-    path = folder / FILE
+    path = folder / ENCODERS
     if not path.is_file():
         raise DataMissing(f"{path} is missing", "Run the pretraining again with --rerun all.")
     if ids.file_sha256(path) != sha256:

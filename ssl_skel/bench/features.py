@@ -40,8 +40,8 @@ def encode(encoders: Mapping[str, Backbone], clips: ClipSource, device: torch.de
     return {name: torch.cat(parts) for name, parts in chunks.items()}
 
 
-def extract(out: Path, cell: EvalCell, part: Part, encoders: Callable[[], Mapping[str, Backbone]],
-            device: torch.device, labels: bool) -> FeatureSet:
+def extract(out: Path, cell: EvalCell, part: Part, encoders_sha256: str,
+            encoders: Callable[[], Mapping[str, Backbone]], device: torch.device, labels: bool) -> FeatureSet:
     """Return the features of one part of a split, from the cache where they are there.
 
     The cache is keyed by everything that the features depend on, so splits with the same training part share it;
@@ -51,6 +51,7 @@ def extract(out: Path, cell: EvalCell, part: Part, encoders: Callable[[], Mappin
         out: Output folder.
         cell: The evaluation.
         part: Training or test part.
+        encoders_sha256: Of the weights, so that a repeated pretraining does not meet old features.
         encoders: Loads the encoders, called only when the cache has nothing.
         device: Where to encode.
         labels: Whether the labels come along; never for the test part.
@@ -60,10 +61,10 @@ def extract(out: Path, cell: EvalCell, part: Part, encoders: Callable[[], Mappin
     """
     names = names_digest([name.encode() for name in part.names])
     key = ids.short_id({"core": ids.CORE_NUMERICS, "dataset": cell.dataset_digest, "frames": cell.frames,
-                        "preprocessing": cell.preprocessing.model_dump(), "names": names})
+                        "encoders": encoders_sha256, "preprocessing": cell.preprocessing.model_dump(), "names": names})
     path = make_folder(out, "features", cell.pretrain_id) / f"{cell.dataset}-{key}.safetensors"
     features = _cached(path)
-    if features is None:
+    if features is None or any(len(features.get(name, ())) != len(part) for name in cell.streams):
         features = encode(encoders(), part.clips, device)
         write_atomic(path, save(features))
     return FeatureSet(streams={name: features[name] for name in cell.streams}, names=part.names,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ssl_skel.api import Event, Executor, Unit
-from ssl_skel.bench.plan import EvalCell, Plan, PretrainCell
+from ssl_skel.bench.cards import is_pretrained
+from ssl_skel.bench.cells import EvalCell, Plan, PretrainCell
 from ssl_skel.bench.provenance import environment
-from ssl_skel.bench.record import Failure
+from ssl_skel.bench.record import Failure, FailureStatus
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.bench.timestamps import now
 
@@ -55,7 +56,7 @@ class Grid:
         self.running: dict[str, PretrainCell | EvalCell] = {}
 
     def run(self) -> GridReport:
-        """Run to the end, or until interrupted (Ctrl-C asks the cells to stop and write checkpoints)."""
+        """Run to the end, or until `interrupt`."""
         waiting = self._wanted()
         needed = {cell.pretrain_id for cell in waiting}
         pretrains = [c for c in self.plan.pretrainings
@@ -65,7 +66,7 @@ class Grid:
         self.listen("start", {"pretrainings": len(pretrains), "evaluations": len(waiting),
                               "kept": len(self.report.done)})
         try:
-            while pretrains or ready or blocked or self.running:
+            while (pretrains or ready or blocked or self.running) and not self.report.interrupted:
                 ready += self._release(blocked, {c.id for c in pretrains})
                 self._submit(ready, pretrains)
                 if not self.running and not ready and not pretrains:
@@ -80,13 +81,26 @@ class Grid:
             self.executor.close()
         return self.report
 
+    def interrupt(self) -> None:
+        """End the run soon: cells are asked to stop, a pretraining with a checkpoint. For a signal handler.
+
+        Raises:
+            KeyboardInterrupt: If it was asked before, or what runs can't be asked.
+        """
+        if self.report.interrupted:
+            raise KeyboardInterrupt
+        self.report.interrupted = True
+        self.executor.interrupt()
+
     def _wanted(self) -> list[EvalCell]:
         """Evaluations to run; those that have a record are kept."""
-        failed = {failure.id for failure in self.store.failures()}
-        recorded = {record.cell for record in self.store.all()} if self.rerun == "stale" else set()
+        # Cells are known again by what they are, not by id: mending the code of a plugin gives them new ids.
+        failed = {_row(failure.cell) for failure in self.store.failures()} if self.rerun == "failed" else set()
+        recorded = {record.cell for record in self.store.scan()[0]} if self.rerun == "stale" else set()
+        rows = {cell.id: _row(cell.model_dump(mode="json")) for cell in self.plan.pretrainings}
         choose: dict[str, Callable[[EvalCell], bool]] = {
             "missing": lambda cell: True, "all": lambda cell: True,
-            "failed": lambda cell: cell.id in failed or cell.pretrain_id in failed,
+            "failed": lambda cell: rows[cell.pretrain_id] in failed or _row(cell.model_dump(mode="json")) in failed,
             "stale": lambda cell: cell.key() in recorded,  # the same cell under another id: code or data changed
         }
         wanted = []
@@ -98,7 +112,7 @@ class Grid:
         return wanted
 
     def _pretrained(self, pretrain_id: str) -> bool:
-        return (self.store.root / "pretrain" / pretrain_id / "card.json").is_file()
+        return is_pretrained(self.store.pretrain_folder(pretrain_id))
 
     def _release(self, blocked: list[EvalCell], pending: set[str]) -> list[EvalCell]:
         """Take from `blocked` what can run now; give up what lost its pretraining."""
@@ -117,7 +131,8 @@ class Grid:
         while len(self.running) < self.executor.slots and (ready or pretrains):
             cell = ready.pop(0) if ready else pretrains.pop(0)
             kind: Literal["pretrain", "evaluate"] = "pretrain" if isinstance(cell, PretrainCell) else "evaluate"
-            unit = Unit(cell.id, kind, cell.model_dump(mode="json"), self.options)
+            options = {**self.options, "again": self.rerun == "all"}
+            unit = Unit(cell.id, kind, cell.model_dump(mode="json"), options)
             self.running[cell.id] = cell
             self.listen("begin", {"id": cell.id, "kind": kind, "title": cell.title})
             self.executor.submit(unit)
@@ -127,9 +142,11 @@ class Grid:
         if cell is None:
             return
         if event.status == "progress":
-            self.listen("progress", {"id": event.id, "stage": event.stage, **event.detail})
+            self.listen("progress", {"id": event.id, "stage": event.stage, "message": event.message, **event.detail})
             return
         del self.running[event.id]
+        if event.status == "interrupted" and self.report.interrupted:
+            return
         if event.status == "ok":
             event = self._confirm(cell, event)
         if event.status == "ok":
@@ -149,13 +166,15 @@ class Grid:
         return Event(event.id, "crashed", event.stage, "the worker reported success but left no valid result")
 
     def _fail(self, cell: PretrainCell | EvalCell, event: Event) -> None:
-        failure = Failure(id=cell.id, cell=cell.model_dump(mode="json"), status=event.status,
+        status = event.status if event.status in get_args(FailureStatus) else "error"
+        failure = Failure(id=cell.id, cell=cell.model_dump(mode="json"), status=status,
                           stage=event.stage, message=event.message, traceback=event.traceback,
                           detail=dict(event.detail), env=environment(), when=now())
         self.report.failed[cell.id] = failure
         self.store.write_failure(failure)
 
 
-def failed_plugins(report: GridReport) -> Sequence[str]:
-    """Names of the plugins with failures, for the command that retries them."""
-    return sorted({str(failure.cell.get("plugin", "")) for failure in report.failed.values()} - {""})
+def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a cell is, whatever its id."""
+    keys = ("plugin", "label", "backbone", "dataset", "split", "seed", "evaluator", "streams", "fusion")
+    return tuple(str(cell.get(key, "")) for key in keys)

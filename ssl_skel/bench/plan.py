@@ -74,11 +74,12 @@ def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
         for entry in suite.entries:
             try:
                 resolved = resolve(catalogue, suite, entry, view.dataset.card.name, view.layout, request.settings)
+                _check_batch(resolved, view)
+                planned = [_pretraining(request, catalogue, entry, resolved, view, seed) for seed in suite.seeds]
             except SkelError as error:
                 refused.append(Refusal(plugin=entry.plugin, dataset=reference, reason=error.message))
                 continue
-            for seed in suite.seeds:
-                cell = _pretraining(request, catalogue, entry, resolved, view, seed)
+            for cell in planned:
                 cell = pretrainings.setdefault(cell.id, cell)
                 for one in _evaluations(request, cell, resolved, view, evaluations, entry):
                     cells.setdefault(one.id, one)
@@ -103,6 +104,12 @@ def _open(request: PlanRequest, catalogue: Catalogue, reference: str) -> SplitVi
     card = catalogue.load("datasets", name.partition("+")[0])
     return open_split(name, split or next(iter(card.splits)), request.data_root, card=card,
                       preprocessing=request.suite.preprocessing or "")
+
+
+def _check_batch(resolved: Resolved, view: SplitView) -> None:
+    batch, clips = resolved.train.batch, len(view.train)
+    if batch > clips and resolved.train.epochs:
+        raise UsageMistake(f"a batch of {batch} is larger than the {clips} training clips", "Lower train.batch.")
 
 
 def _warnings(view: SplitView) -> list[str]:

@@ -13,6 +13,7 @@ RECORD_SCHEMA = 1
 
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+FailureStatus = Literal["error", "refused", "diverged", "crashed", "killed", "timeout", "interrupted"]
 
 
 class CellKey(Model):
@@ -142,7 +143,7 @@ class Failure(Model):
     schema_: Literal[1] = Field(1, alias="schema")
     id: CellId
     cell: dict[str, Any]
-    status: Literal["error", "refused", "diverged", "crashed", "killed", "timeout", "interrupted"]
+    status: FailureStatus
     stage: str
     message: str
     traceback: str = ""

@@ -12,7 +12,7 @@ from ssl_skel.bench.resolve import parse_settings
 from ssl_skel.errors import UsageMistake
 from ssl_skel.registry import Catalogue
 from ssl_skel.runtime import pick_device, pick_precision
-from ssl_skel.schema import Suite, SuiteEntry
+from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
     """The suite that was asked for: filtered, or widened by plugins that it does not list, or made from options.
 
     Raises:
-        UnknownName: For a suite, plugin or backbone that does not exist.
+        UnknownName: For a suite, plugin, backbone, dataset or evaluator that does not exist.
         UsageMistake: If neither a suite nor plugins and datasets are given.
     """
-    for name in asked.names:
-        catalogue.get("plugins", name)
-    for name in asked.backbones:
-        catalogue.get("backbones", name)
+    for kind, names in (("plugins", asked.names), ("backbones", asked.backbones), ("evaluators", asked.evaluators),
+                        ("datasets", [name.partition("/")[0].partition("+")[0] for name in asked.datasets])):
+        for name in names:
+            catalogue.get(kind, name)
     if asked.suite is None:
         if not asked.names or not asked.datasets:
             raise UsageMistake("nothing to run", "Give --suite, or at least one -p PLUGIN and one -d DATASET.")
@@ -74,12 +74,19 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
     if asked.datasets:
         changes["datasets"] = tuple(asked.datasets)
     if asked.evaluators:
-        changes["evaluators"] = tuple(asked.evaluators)
+        own = {item.name: item for item in suite.evaluators if isinstance(item, EvaluatorRef)}
+        changes["evaluators"] = tuple(own.get(name, name) for name in dict.fromkeys(asked.evaluators))
     if asked.seeds:
         changes["seeds"] = tuple(dict.fromkeys(asked.seeds))
     suite = suite.model_copy(update=changes)
     if asked.backbones:
-        entries = [entry.model_copy(update={"backbone_name": name}) for entry in suite.entries
-                   for name in asked.backbones]
+        entries = [_on_backbone(entry, name, catalogue) for entry in suite.entries for name in asked.backbones]
         suite = suite.model_copy(update={"entries": tuple(entries)})
     return suite
+
+
+def _on_backbone(entry: SuiteEntry, name: str, catalogue: Catalogue) -> SuiteEntry:
+    """The entry on another backbone; keys that were meant for its own backbone are left behind."""
+    card = catalogue.get("plugins", entry.plugin).card
+    own = entry.backbone_name or (card.backbones.default if card else "")
+    return entry if name == own else entry.model_copy(update={"backbone_name": name, "backbone": {}})

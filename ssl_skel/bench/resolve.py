@@ -6,15 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from ssl_skel.api import Backbone, PretextTask
 from ssl_skel.data.layouts import Layout
-from ssl_skel.errors import BadCard, BrokenPlugin, SkelError, UsageMistake
+from ssl_skel.errors import BadCard, BrokenPlugin, SkelError, UnknownName, UsageMistake, suggest
 from ssl_skel.registry import Catalogue, Entry
 from ssl_skel.schema import Overrides, PluginCard, Suite, SuiteEntry, TrainConfig
-from ssl_skel.yamlio import validate
+from ssl_skel.yamlio import parse_value, validate
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,25 @@ def parse_settings(items: Iterable[str], plugins: Sequence[str]) -> Settings:
         if not colon:
             plugin, rest = "", key
         elif plugin not in plugins:
-            raise UsageMistake(f"--set {item!r}: no plugin {plugin!r} is part of this run")
+            raise UsageMistake(f"--set {item!r}: no plugin {plugin!r} is part of this run", suggest(plugin, plugins))
         group, dot, name = rest.partition(".")
         if not (dot and group in ("train", "backbone", "config")):
             group, name = "config", rest
+        if not all(name.split(".")):
+            raise UsageMistake(f"--set {item!r} names no key", "For example --set train.lr=0.001")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageMistake(f"--set {item!r}: the value is not YAML") from None
-        _put(tables.setdefault(plugin, {"config": {}, "train": {}, "backbone": {}})[group], name, value)
+            value = parse_value(text, f"--set {item[:100]!r}")
+        except BadCard as error:
+            raise UsageMistake(error.what) from None
+        table = tables.setdefault(plugin, {"config": {}, "train": {}, "backbone": {}})[group]
+        table.update(merge(table, _nested(name, value)))
     found = {plugin: Overrides(**table) for plugin, table in tables.items()}
     return Settings(found.pop("", Overrides()), found)
 
 
-def _put(table: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        table = table.setdefault(parent, {})
-    table[last] = value
+def _nested(dotted: str, value: Any) -> dict[str, Any]:
+    first, _, rest = dotted.partition(".")
+    return {first: _nested(rest, value) if rest else value}
 
 
 def merge(*tables: dict[str, Any]) -> dict[str, Any]:
@@ -127,16 +127,30 @@ def resolve(catalogue: Catalogue, suite: Suite, entry: SuiteEntry, dataset: str,
         merge(backbone.config, card.backbone_config if own else {}, on_dataset.backbone if own else {}, entry.backbone,
               *(s.backbone for s in said)), f"{where}: backbone {backbone.name}")
     _check_limits(card, layout, train, where)
-    task.check(config, layout)
-    sets = entry.streams if entry.streams is not None else task.stream_sets(config)
-    _check_streams(sets, task.stream_sets(config), where)
+    known = _ask(task, config, layout, where)
+    sets = entry.streams if entry.streams is not None else known
+    _check_streams(sets, known, where)
     return Resolved(task, config, train, backbone, backbone_class, backbone_config, sets)
+
+
+def _ask(task: type[PretextTask], config: BaseModel, layout: Layout, where: str) -> tuple[tuple[str, ...], ...]:
+    """Let the method refuse, and name its sets of encoders."""
+    try:
+        task.check(config, layout)
+        return tuple(tuple(names) for names in task.stream_sets(config))
+    except SkelError:
+        raise
+    except Exception as error:  # a plugin's code; its siblings are planned all the same
+        raise BrokenPlugin(f"{where}: the plugin's check failed: {type(error).__name__}: {error}") from None
 
 
 def _load_class(entry: Entry, base: type[Any]) -> Any:
     loaded = entry.load()
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise BrokenPlugin(f"{entry.kind[:-1]} {entry.name!r} ({entry.origin}): {entry.target} is no {base.__name__}")
+    config = getattr(loaded, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, BaseModel)):
+        raise BrokenPlugin(f"{entry.kind[:-1]} {entry.name!r} ({entry.origin}): its Config is no pydantic model")
     return loaded
 
 
@@ -148,12 +162,21 @@ def _backbone(catalogue: Catalogue, card: PluginCard, entry: SuiteEntry) -> Entr
     return catalogue.get("backbones", name)
 
 
+def _check_optimizer(name: str) -> None:
+    from timm.optim import list_optimizers
+
+    known = list_optimizers()
+    if name not in known:
+        raise UnknownName("optimiser", name, known)
+
+
 def _check_limits(card: PluginCard, layout: Layout, train: TrainConfig, where: str) -> None:
     if layout.name not in card.layouts:
         raise SkelError(f"{where}: the plugin does not support layout {layout.name}")
     if layout.persons < card.persons.min or (card.persons.max and layout.persons > card.persons.max):
         raise SkelError(f"{where}: the plugin takes {card.persons.min} to {card.persons.max or 'any number of'} "
                         f"persons, the clips have up to {layout.persons}")
+    _check_optimizer(train.optimizer)
     if train.batch // train.accumulate < card.min_batch and train.epochs:
         raise BadCard(f"{where}: a batch of {train.batch // train.accumulate} is smaller than the plugin's least, "
                       f"{card.min_batch}", "Raise train.batch.")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,10 @@ from ssl_skel import errors, fsio
 from ssl_skel.api import Executor
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.console import make_listener
-from ssl_skel.bench.grid import Grid, GridReport
+from ssl_skel.bench.grid import Grid, GridReport, Listener
 from ssl_skel.bench.status import write_plan
 from ssl_skel.bench.store import RecordStore
-from ssl_skel.errors import DataMissing, UsageMistake
+from ssl_skel.errors import DataMissing, SkelError, UsageMistake
 from ssl_skel.registry import Catalogue
 
 
@@ -67,13 +70,32 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
         listen("warning", {"message": warning})
     executor = make_executor(jobs=options.jobs, timeout_h=options.timeout_h)
     grid = Grid(plan, store, executor, options.for_units(plan.suite), options.rerun, options.fail_fast, listen)
-    report = grid.run()
-    paths = _boards(store, plan)
+    try:
+        with _signals(grid.interrupt):
+            report = grid.run()
+        paths = _boards(store, plan, listen)
+    finally:
+        listen("stop", {})
     listen("report", {"done": len(report.done), "failed": len(report.failed), "skipped": len(report.skipped),
                       "refused": [r.model_dump() for r in plan.refused], "missing": plan.missing,
                       "failures": [_line(f) for f in report.failed.values()], "paths": paths,
                       "retry": _retry(plan, options), "interrupted": report.interrupted, "out": str(options.out)})
-    return _code(plan, report)
+    code = _code(plan, report)
+    return code if paths or code else errors.SOME_FAILED
+
+
+@contextmanager
+def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run in good order; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, lambda *_: interrupt()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _refuse_empty(plan: Plan) -> None:
@@ -87,10 +109,15 @@ def _refuse_empty(plan: Plan) -> None:
     raise UsageMistake("the plan is empty")
 
 
-def _boards(store: RecordStore, plan: Plan) -> list[str]:
-    from ssl_skel.bench.board import write_boards
+def _boards(store: RecordStore, plan: Plan, listen: Listener) -> list[str]:
+    """Render the board; a record that somebody broke costs the board, not the report."""
+    from ssl_skel.bench.board.files import write_boards
 
-    return [str(path) for path in write_boards(store, suite=plan.suite, baseline=plan.baseline)]
+    try:
+        return [str(path) for path in write_boards(store, suite=plan.suite, baseline=plan.baseline)]
+    except SkelError as error:
+        listen("warning", {"message": f"no board was written: {error.message}"})
+        return []
 
 
 def _line(failure: Any) -> dict[str, str]:

@@ -31,8 +31,9 @@ def read_plan(out: Path) -> dict[str, Any]:
         raise DataMissing(f"{out} holds no plan", "Run `ssl-skel bench run` first, or give --out.")
     try:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {"suite": str(plan["suite"]), "cells": list(plan["cells"]), **plan}
-    except (OSError, ValueError, KeyError, TypeError):
+        cells = [{**cell, "id": str(cell["id"]), "pretrain_id": str(cell["pretrain_id"])} for cell in plan["cells"]]
+        return {**plan, "suite": str(plan["suite"]), "cells": cells}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise BadRecord(f"{path} is torn", "Run the same command again; it writes the plan anew.") from None
 
 
@@ -49,9 +50,9 @@ def status_of(out: Path) -> dict[str, Any]:
         DataMissing: If the folder holds no plan.
     """
     plan, store = read_plan(out), RecordStore(out)
-    ids = [str(cell["id"]) for cell in plan["cells"]]
+    ids = [cell["id"] for cell in plan["cells"]]
     done = {cell_id for cell_id in ids if store.has(cell_id)}
-    sources = {str(cell["pretrain_id"]) for cell in plan["cells"]}
+    sources = {cell["pretrain_id"] for cell in plan["cells"]}
     failures = [f for f in store.failures() if f.id in sources or (f.id in ids and f.id not in done)]
     broken = {f.id for f in failures}
     lost = [c for c in plan["cells"] if c["id"] not in done and (c["id"] in broken or c["pretrain_id"] in broken)]

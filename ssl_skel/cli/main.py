@@ -81,5 +81,5 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read our output has gone; keep the interpreter from complaining when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = errors.OK
+        code = errors.SOME_FAILED
     sys.exit(code if isinstance(code, int) else errors.OK)

@@ -21,8 +21,8 @@ class InlineExecutor:
     def __init__(self, jobs: int = 1, timeout_h: float | None = None) -> None:
         self._queue: list[Unit] = []
         self._progress: list[Event] = []
-        self.stop = threading.Event()
-        self.listener = self._progress.append
+        self._running = ""
+        self._stop = threading.Event()
 
     def submit(self, unit: Unit) -> None:
         """Queue a unit for the next `wait`."""
@@ -32,11 +32,24 @@ class InlineExecutor:
         """Run what is queued and return its events."""
         events: list[Event] = []
         while self._queue:
-            events.append(run_unit(self._queue.pop(0), self.listener, self.stop))
+            unit = self._queue.pop(0)
+            self._running = unit.kind
+            events.append(run_unit(unit, self._progress.append, self._stop))
+            self._running = ""
         progress, self._progress[:] = list(self._progress), []
         return progress + events
 
+    def interrupt(self) -> None:
+        """Let a pretraining stop after its step; an evaluation is left at once.
+
+        Raises:
+            KeyboardInterrupt: If an evaluation is running.
+        """
+        self._stop.set()
+        self._queue.clear()
+        if self._running == "evaluate":
+            raise KeyboardInterrupt
+
     def close(self, grace: float = 10.0) -> None:
         """Forget what is queued."""
-        self.stop.set()
         self._queue.clear()

@@ -6,6 +6,8 @@ so a cell costs milliseconds to start, not the seconds that importing torch take
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
 import multiprocessing as mp
 import os
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from ssl_skel.api import Event, Unit
 from ssl_skel.bench.worker import run_unit
-from ssl_skel.errors import OutputError
+from ssl_skel.fsio import make_folder
 from ssl_skel.runtime import allocator_environment
 
 _PRELOAD = ["torch", "ssl_skel.bench.cell"]
@@ -33,6 +35,7 @@ class _Child:
     process: ForkServerProcess
     pipe: Connection
     log: Path
+    skip: int
     began: float
     final: Event | None = None
     timed_out: bool = False
@@ -54,23 +57,29 @@ class ProcessExecutor:
         self._context = mp.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOAD)
         self._children: dict[str, _Child] = {}
+        self._stillborn: list[Event] = []
 
     def submit(self, unit: Unit) -> None:
         """Start a child for a unit."""
+        log = make_folder(Path(str(unit.options["out"])), "logs") / f"{unit.id}.log"
+        skip = log.stat().st_size if log.exists() else 0
         ours, theirs = self._context.Pipe()
-        log = Path(str(unit.options["out"])) / "logs" / f"{unit.id}.log"
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"can't write {log.parent}: {error.strerror}") from None
         process = self._context.Process(target=_child, args=(unit, theirs, str(log)), daemon=False)
-        process.start()
-        theirs.close()
-        self._children[unit.id] = _Child(unit, process, ours, log, time.monotonic())
+        try:
+            process.start()
+        except (OSError, EOFError) as error:
+            ours.close()
+            self._stillborn.append(Event(unit.id, "crashed", unit.kind, f"no process could be started: {error}"))
+            return
+        finally:
+            theirs.close()
+        self._children[unit.id] = _Child(unit, process, ours, log, skip, time.monotonic())
 
     def wait(self, seconds: float) -> list[Event]:
         """Collect progress and endings; kills units that ran past their time."""
-        events: list[Event] = []
+        events, self._stillborn = self._stillborn, []
+        if events:
+            return events
         handles = [h for c in self._children.values() for h in (c.pipe, c.process.sentinel)]
         wait(handles, timeout=seconds)
         for child in list(self._children.values()):
@@ -85,15 +94,19 @@ class ProcessExecutor:
                 del self._children[child.unit.id]
         return events
 
-    def close(self, grace: float = 10.0) -> None:
-        """Ask every child to stop (it writes a checkpoint), then kill what is left."""
-        for child in self._children.values():
+    def interrupt(self) -> None:
+        """Ask every child to stop; a pretraining writes its checkpoint first."""
+        for child in list(self._children.values()):
             child.process.terminate()
+
+    def close(self, grace: float = 10.0) -> None:
+        """Ask every child to stop, then kill what is left."""
+        self.interrupt()
         until = time.monotonic() + grace
         for child in self._children.values():
             child.process.join(max(0.0, until - time.monotonic()))
             if child.process.is_alive():
-                child.process.kill()
+                _kill(child.process)
                 child.process.join()
         self._children.clear()
 
@@ -105,6 +118,8 @@ class ProcessExecutor:
                 event: Event = child.pipe.recv()
                 if event.status == "progress":
                     events.append(event)
+                    if event.stage == "wait":
+                        child.began = time.monotonic()
                 else:
                     child.final = event
         except (EOFError, OSError):
@@ -118,17 +133,17 @@ class ProcessExecutor:
         if child.timed_out:
             hours = (self._timeout_s or 0) / 3600
             return Event(child.unit.id, "timeout", child.unit.kind, f"killed after {hours:g} h (--timeout)",
-                         _tail(child.log))
+                         _tail(child))
         if child.final is not None:
             return child.final
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             hint = " (often the system's answer to lack of memory)" if -code == signal.SIGKILL else ""
             return Event(child.unit.id, "killed", child.unit.kind, f"the process was ended by {name}{hint}",
-                         _tail(child.log), {"signal": name})
+                         _tail(child), {"signal": name})
         return Event(child.unit.id, "crashed", child.unit.kind,
                      f"the process ended by itself with exit code {code} before its cell was done",
-                     _tail(child.log), {"exit_code": code})
+                     _tail(child), {"exit_code": code})
 
 
 def _dump_and_kill(process: ForkServerProcess) -> None:
@@ -136,13 +151,22 @@ def _dump_and_kill(process: ForkServerProcess) -> None:
     if process.pid is not None:
         os.kill(process.pid, signal.SIGUSR1)
         process.join(1.0)
+    _kill(process)
+
+
+def _kill(process: ForkServerProcess) -> None:
+    """Kill a child and what it has started."""
     process.kill()
+    if process.pid is not None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
-def _tail(log: Path) -> str:
+def _tail(child: _Child) -> str:
+    """The end of what a child wrote to its log, leaving out what was there before it."""
     try:
-        with log.open("rb") as handle:
-            handle.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        with child.log.open("rb") as handle:
+            handle.seek(max(child.skip, child.log.stat().st_size - _TAIL_BYTES))
             return handle.read().decode(errors="replace")
     except OSError:
         return ""
@@ -150,7 +174,9 @@ def _tail(log: Path) -> str:
 
 def _child(unit: Unit, pipe: Connection, log: str) -> None:
     """Body of a child process."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.setsid()  # what it starts belongs to its group and dies with it
+    _tie_to_server()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
@@ -158,7 +184,8 @@ def _child(unit: Unit, pipe: Connection, log: str) -> None:
     faulthandler.enable(sys.stderr)
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if unit.kind == "pretrain":  # an evaluation has nothing to save and just ends
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
     threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
     lock = threading.Lock()
@@ -172,6 +199,14 @@ def _child(unit: Unit, pipe: Connection, log: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of libraries must not keep a finished cell alive
+
+
+def _tie_to_server() -> None:
+    """Ask Linux to kill this process when the fork server ends, which ends with the run, even while a loop in C
+    keeps `_die_with_parent` from running."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _die_with_parent(pipe: Connection) -> None:
