@@ -112,7 +112,7 @@ def _report(done: Prepared) -> None:
     for rule, count in report.dropped_by_rule.items():
         click.echo(f"{count} dropped: {rule}")
     for name, why in report.unreadable[:20]:
-        click.echo(f"unreadable: {name}: {why}")
+        click.echo(f"unreadable: {why}" if name in why else f"unreadable: {name}: {why}")
     if len(report.unreadable) > 20:
         click.echo(f"... and {len(report.unreadable) - 20} more; all are in {store.path / 'report.json'}")
     click.echo(f"digest {store.digest}")

@@ -25,6 +25,8 @@ from ssl_skel.data.store import Store
 
 CUDA_SHARE = 0.4
 """Share of the free device memory that resident clips may take."""
+READ_AHEAD = 2
+"""Batches that may wait in page-locked memory."""
 
 
 class Clips(Protocol):
@@ -43,7 +45,7 @@ class Clips(Protocol):
         """The clips `index` (B,) as in evaluation."""
 
     def prefetch(self, index: Tensor) -> None:
-        """Say that these clips (B,) are sampled next, so that reading them can begin; changes no number."""
+        """Say that these clips (B,) are sampled soon, so that reading them can begin; changes no number."""
 
 
 class RaggedClips:
@@ -97,7 +99,7 @@ class PinnedClips:
         self._host, self._prepare = host, prepare
         self.layout, self.frames, self.device = layout, frames, device
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gather")
-        self._next: tuple[list[int], Future[Ragged]] | None = None
+        self._waiting: list[tuple[list[int], Future[Ragged]]] = []
 
     def __len__(self) -> int:
         return len(self._host)
@@ -114,13 +116,15 @@ class PinnedClips:
         return self.sample(index, self.frames, "centred")
 
     def prefetch(self, index: Tensor) -> None:
-        """Gather the clips `index` (B,) in a thread, for the `sample` that comes next."""
-        self._next = index.tolist(), self._pool.submit(self._gather, index)
+        """Gather the clips `index` (B,) in a thread, for a `sample` that comes soon."""
+        self._waiting = [*self._waiting[1 - READ_AHEAD:], (index.tolist(), self._pool.submit(self._gather, index))]
 
     def _take(self, index: Tensor) -> Ragged:
-        if self._next and self._next[0] == index.tolist():
-            waiting, self._next = self._next[1], None
-            return waiting.result()
+        wanted = index.tolist()
+        for number, (found, future) in enumerate(self._waiting):
+            if found == wanted:
+                self._waiting = self._waiting[number + 1:]
+                return future.result()
         return self._gather(index)
 
     def _gather(self, index: Tensor) -> Ragged:

@@ -224,8 +224,8 @@ def _write_rows(shards: Sequence[Path], indexes: Sequence[NDArray[Any]], target:
                 starts: NDArray[np.int64]) -> None:
     """Copy each clip's rows to their place; written, not mapped: a full disk must raise, not kill."""
     done, total = 0, 0
-    with (_RowFile(target / "rows.npy", (joints, 3), "<f4") as rows,
-          _RowFile(target / "valid.npy", (), "<u4") as bits):
+    with (RowFile(target / "rows.npy", (joints, 3), "<f4") as rows,
+          RowFile(target / "valid.npy", (), "<u4") as bits):
         for shard, index in zip(shards, indexes):
             arrays, _ = _must_load(shard, ("rows", "valid", "tracks"))
             begins = arrays["tracks"]["offset"][index["first_track"]]
@@ -239,7 +239,7 @@ def _write_rows(shards: Sequence[Path], indexes: Sequence[NDArray[Any]], target:
         bits.finish(total)
 
 
-class _RowFile:
+class RowFile:
     """An npy file filled by seeking; its header is written last, when the number of rows is known."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str) -> None:
@@ -248,7 +248,7 @@ class _RowFile:
         self._header = len(self._make_header(0))
         self._row = int(np.prod(shape)) * self._dtype.itemsize
 
-    def __enter__(self) -> _RowFile:
+    def __enter__(self) -> RowFile:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -122,8 +122,13 @@ def test_prefetch_changes_nothing():
     wanted = clips.batch(index).xyz
     clips.prefetch(index)
     assert torch.equal(clips.batch(index).xyz, wanted)
-    clips.prefetch(other)
+    for ahead in (other, index, other, other):
+        clips.prefetch(ahead)
     assert torch.equal(clips.batch(index).xyz, wanted)
+    for ahead in (index, other):
+        clips.prefetch(ahead)
+    assert torch.equal(clips.batch(index).xyz, wanted)
+    assert len(clips._waiting) == 1
 
 
 def test_prefetch_reads_ahead(monkeypatch):
