@@ -16,6 +16,9 @@ from ssl_skel.errors import SkelError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Right = Bools | Floats
+"""Whether each clip is right, or the share of seeds that have it right."""
+
 CHUNK = 1 << 24
 
 
@@ -82,7 +85,7 @@ def spread(values: Sequence[float], alpha: float = 0.05) -> Spread:
     Raises:
         SkelError: If there is no value.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # of scipy.stats.t, without its second of imports
 
     if not values:
         raise SkelError("no value to average")
@@ -91,7 +94,7 @@ def spread(values: Sequence[float], alpha: float = 0.05) -> Spread:
     if n == 1:
         return Spread(mean, math.nan, math.nan, math.nan, 1)
     sd = float(data.std(ddof=1))
-    half = float(t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n)
     return Spread(mean, sd, mean - half, mean + half, n)
 
 
@@ -131,12 +134,12 @@ def bootstrap_subjects(values: NDArray[np.generic], subjects: NDArray[np.integer
     return _interval(totals[:, 0] / totals[:, 1], alpha)
 
 
-def paired_bootstrap(a: Bools, b: Bools, seed: int, draws: int = 10_000, alpha: float = 0.05) -> Difference:
+def paired_bootstrap(a: Right, b: Right, seed: int, draws: int = 10_000, alpha: float = 0.05) -> Difference:
     """Compare two predictions of the same clips by resampling clips.
 
     Args:
-        a: (n,) bool, A is right.
-        b: (n,) bool, B is right.
+        a: (n,) bool, A is right; or, over several seeds, the share of them that is right.
+        b: (n,) the same of B.
         seed: Of the draws.
         draws: Number of resamples.
         alpha: One minus the level.
@@ -233,16 +236,16 @@ def holm(p_values: Sequence[float]) -> Floats:
     return adjusted
 
 
-def over_datasets(pairs: Sequence[tuple[Bools, Bools]], seed: int, draws: int = 10_000,
+def over_datasets(pairs: Sequence[tuple[Right, Right]], seed: int, draws: int = 10_000,
                   alpha: float = 0.05) -> Difference:
     """Compare A and B on several test sets: the mean difference, each set counting the same.
 
-    A resampled difference needs only how many clips A alone and B alone has right, which are multinomial. The
-    p-value is twice the smaller share of resampled differences on one side of zero, each counting the observed
-    sample itself (Davison & Hinkley, 1997), so it is never zero.
+    A resampled difference needs only how often each of the few values of a clip's difference is drawn, and these
+    numbers are multinomial. The p-value is twice the smaller share of resampled differences on one side of zero,
+    each counting the observed sample itself (Davison & Hinkley, 1997), so it is never zero.
 
     Args:
-        pairs: (A is right, B is right) on each test set.
+        pairs: (A is right, B is right) on each test set, or shares of seeds.
         seed: Of the draws.
         draws: Number of resamples, of each set by itself.
         alpha: One minus the level.
@@ -251,11 +254,10 @@ def over_datasets(pairs: Sequence[tuple[Bools, Bools]], seed: int, draws: int = 
         raise SkelError("no dataset on which both were run")
     rng, total, observed = np.random.default_rng(seed), np.zeros(draws), 0.0
     for a, b in pairs:
-        n10, n01 = _discordant(a, b)
-        share = [n10 / len(a), n01 / len(a), max(0.0, 1 - (n10 + n01) / len(a))]
-        counts = rng.multinomial(len(a), share, size=draws)
-        total += (counts[:, 0] - counts[:, 1]) / len(a) / len(pairs)
-        observed += (n10 - n01) / len(a) / len(pairs)
+        _check_paired(a, b)
+        values, counts = np.unique(np.asarray(a, np.float64) - b, return_counts=True)
+        total += rng.multinomial(len(a), counts / len(a), size=draws) @ values / len(a) / len(pairs)
+        observed += float(counts @ values) / len(a) / len(pairs)
     tail = min(int((total <= 0).sum()), int((total >= 0).sum()))
     low, high = _interval(total, alpha)
     return Difference(observed, low, high, min(1.0, 2 * (tail + 1) / (draws + 1)))
@@ -263,10 +265,14 @@ def over_datasets(pairs: Sequence[tuple[Bools, Bools]], seed: int, draws: int = 
 
 def _discordant(a: Bools, b: Bools) -> tuple[int, int]:
     """Clips that only A, and that only B, has right."""
+    _check_paired(a, b)
+    return int((a & ~b).sum()), int((b & ~a).sum())
+
+
+def _check_paired(a: Right, b: Right) -> None:
     if len(a) != len(b) or len(a) == 0:
         raise SkelError(f"predictions of {len(a)} and of {len(b)} clips can't be paired",
                         "Compare records of one dataset and split.")
-    return int((a & ~b).sum()), int((b & ~a).sum())
 
 
 def _interval(draws: Floats, alpha: float) -> tuple[float, float]:

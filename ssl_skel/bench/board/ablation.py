@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from ssl_skel.bench.board.comparable import differing_keys, flat
 from ssl_skel.bench.record import Record
+from ssl_skel.bench.stats import spread
 from ssl_skel.errors import UsageMistake
 from ssl_skel.ids import canonical
 
@@ -112,9 +112,8 @@ def _numeric(records: Sequence[Record], key: str) -> bool:
 
 def _cell(group: Sequence[Record]) -> GridCell:
     values = [record.metrics[record.primary] for record in group]
-    mean = math.fsum(values) / len(values)
-    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
-    return GridCell(mean, spread, len(values))
+    over = spread(values)
+    return GridCell(over.mean, over.sd if over.n > 1 else None, over.n)
 
 
 def _ordered(values: dict[str, Any]) -> tuple[str, ...]:

@@ -200,19 +200,17 @@ def _role(row: Row, evaluator: str) -> Role:
 
 def _rank(rows: Sequence[Row], deltas: Deltas) -> list[Row]:
     """Give complete rows their competition rank (equal means share one); the others keep none."""
-    complete = [row for row in rows if row.role == "ranked" and not row.missing and row.mean is not None]
-    if not complete:
+    complete = [row.role == "ranked" and not row.missing and row.mean is not None for row in rows]
+    means = [row.mean or 0.0 for row, whole in zip(rows, complete) if whole]
+    if not means:
         return list(rows)
-    means = [row.mean or 0.0 for row in complete]
-    first = complete[means.index(max(means))]
-    ranked = []
-    for row in rows:
-        if row in complete:
-            rank = 1 + sum(mean > (row.mean or 0.0) + TIE for mean in means)
-            even = rank == 1 or not deltas.between(row, first).clear
-            row = dataclasses.replace(row, rank=rank, even=even)
-        ranked.append(row)
-    return ranked
+    first = next(row for row, whole in zip(rows, complete) if whole and row.mean == max(means))
+
+    def placed(row: Row) -> Row:
+        rank = 1 + sum(mean > (row.mean or 0.0) + TIE for mean in means)
+        return dataclasses.replace(row, rank=rank, even=rank == 1 or not deltas.between(row, first).clear)
+
+    return [placed(row) if whole else row for row, whole in zip(rows, complete)]
 
 
 def _sorted(rows: Sequence[Row]) -> list[Row]:

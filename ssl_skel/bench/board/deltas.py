@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from ssl_skel.bench.board.model import Delta, Row
 from ssl_skel.bench.record import Record
+from ssl_skel.bench.stats import paired_bootstrap
 from ssl_skel.seed import derive
 
 if TYPE_CHECKING:
     from ssl_skel.bench.predictions import PredictionTable
+
+DRAWS = 2000
 
 PredictionSource = Callable[[Record], "PredictionTable"]
 
@@ -44,8 +47,9 @@ class Deltas:
         other_clips, theirs = self._of(other)
         if not clips or clips != other_clips:
             return Delta(value, against)
-        low, high = paired_interval(mine - theirs, derive(0, "board", row.records[0].id, other.records[0].id))
-        return Delta(value, against, low, high)
+        seed = derive(0, "board", row.records[0].id, other.records[0].id)
+        found = paired_bootstrap(mine, theirs, seed, DRAWS)
+        return Delta(value, against, found.low, found.high)
 
     def _of(self, row: Row) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """Clip names, and the share of seeds that were right on each."""
@@ -57,21 +61,3 @@ class Deltas:
             right = np.stack([table.correct for table in tables]) if clips else np.empty((1, 0))
             self._correct[key] = (clips, right.mean(axis=0))
         return self._correct[key]
-
-
-def paired_interval(difference: NDArray[np.float64], seed: int, draws: int = 2000) -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean of paired differences.
-
-    Drawing n of n clips with replacement is a multinomial draw over the few values that a difference takes, so
-    no clip is ever indexed.
-
-    Args:
-        difference: (n,) per clip.
-        seed: Of the draws.
-        draws: Number of resamples.
-    """
-    values, counts = np.unique(difference, return_counts=True)
-    n = len(difference)
-    means = np.random.default_rng(seed).multinomial(n, counts / n, size=draws) @ values / n
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)

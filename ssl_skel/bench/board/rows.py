@@ -11,8 +11,7 @@ from typing import Any
 from ssl_skel.bench.board.comparable import differing_keys, flat
 from ssl_skel.bench.board.model import Cost, Interval, Row, RowKey
 from ssl_skel.bench.record import Record
-
-LEVEL = 0.95
+from ssl_skel.bench.stats import Spread, spread
 
 
 def make_row(key: RowKey, records: Sequence[Record], family: str,
@@ -28,23 +27,19 @@ def make_row(key: RowKey, records: Sequence[Record], family: str,
     ordered = tuple(sorted(records, key=lambda record: (record.cell.seed, record.id)))
     primary = ordered[0].primary
     values = [record.metrics[primary] for record in ordered]
-    mean = math.fsum(values) / len(values)
-    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
+    over = spread(values)
     others = sorted({name for record in ordered for name in record.metrics} - {primary})
-    return Row(key, family=family, records=ordered, mean=mean, sd=sd, interval=_interval(ordered, mean, sd),
+    return Row(key, family=family, records=ordered, mean=over.mean, sd=over.sd if over.n > 1 else None,
+               interval=_interval(ordered, over),
                metrics={name: _mean([record.metrics.get(name) for record in ordered]) or 0.0 for name in others},
                cost=_cost(ordered), stale=_stale(ordered, current))
 
 
-def _interval(records: Sequence[Record], mean: float, sd: float | None) -> Interval | None:
-    if sd is None:
-        found = records[0].ci95.get(records[0].primary)
-        return Interval(found[0], found[1], "clips") if found else None
-    from scipy.special import stdtrit
-
-    n = len(records)
-    half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * sd / math.sqrt(n)
-    return Interval(max(0.0, mean - half), min(1.0, mean + half), "seeds")
+def _interval(records: Sequence[Record], over: Spread) -> Interval | None:
+    if over.n > 1:
+        return Interval(max(0.0, over.low), min(1.0, over.high), "seeds")
+    found = records[0].ci95.get(records[0].primary)
+    return Interval(found[0], found[1], "clips") if found else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
