@@ -36,7 +36,7 @@ def current_digests(record: Record, catalogue: Catalogue) -> dict[str, str]:
             cell.backbone, static_version(catalogue.get("backbones", cell.backbone).target), cell.evaluator,
             static_version(catalogue.get("evaluators", cell.evaluator).target),
             int(record.config["preprocessing"]["version"]))
-    except (SkelError, KeyError):
+    except (SkelError, KeyError, TypeError, ValueError):
         core = "absent"
     return {"plugin": plugin, "core": core}
 
