@@ -1,0 +1,172 @@
+"""Two methods, clip by clip: paired bootstrap and McNemar on stored predictions, on each test set and over all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ssl_skel.bench import stats
+from ssl_skel.bench.record import CellKey, Record
+from ssl_skel.bench.store import ID, RecordStore
+from ssl_skel.errors import UnknownName, UsageMistake
+from ssl_skel.seed import derive
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Place = tuple[str, str, str]
+Seeds = dict[int, Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A against B on one test set under one protocol; fractions.
+
+    Attributes:
+        place: Dataset, split, evaluator.
+        rows: What A and B stand for here.
+        a: Accuracy of A, mean over the seeds that both have.
+        b: Accuracy of B.
+        found: Difference with its paired bootstrap interval and p-value.
+        mcnemar: One a seed.
+        p_holm: McNemar's smallest exact p-value over the seeds, times their number, then adjusted (Holm) for the
+            number of test sets.
+        resolvable: Smallest difference that these clips can tell, the methods disagreeing as they do.
+    """
+
+    place: Place
+    rows: tuple[str, str]
+    seeds: tuple[int, ...]
+    n: int
+    a: float
+    b: float
+    found: stats.Difference
+    mcnemar: tuple[stats.McNemar, ...]
+    p_holm: float
+    resolvable: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """All test sets, and for each protocol the mean difference over the test sets (where there are several)."""
+
+    each: tuple[Comparison, ...]
+    over_all: dict[str, stats.Difference]
+
+
+def compare(store: RecordStore, one: str, other: str, records: Sequence[Record]) -> Comparisons:
+    """Compare two rows wherever both were run.
+
+    Args:
+        store: For the predictions.
+        one: A record id, or a plugin, then after colons what else its row must have: label, backbone, streams or
+            fusion (``colorization:temporal+spatial:concat``).
+        other: The same.
+        records: Those to look at.
+
+    Raises:
+        UnknownName: If no record fits.
+        UsageMistake: If several rows fit on one test set, or the two share no test set.
+        BadRecord: If predictions are missing or changed.
+    """
+    a, b = _select(records, one), _select(records, other)
+    shared = sorted(place for place in a if place in b and _common(a[place], b[place]))
+    if not shared:
+        raise UsageMistake(f"{one!r} and {other!r} have no dataset, split, evaluator and seed in common")
+    pairs = {place: _pairs(store, a[place], b[place], one, other) for place in shared}
+    drafts = [_compare(place, a[place], b[place], pairs[place]) for place in shared]
+    adjusted = stats.holm([draft.p_holm for draft in drafts]).tolist()
+    each = tuple(_with_holm(draft, p) for draft, p in zip(drafts, adjusted))
+    return Comparisons(each, _over_all(pairs, one, other))
+
+
+def _select(records: Sequence[Record], wanted: str) -> dict[Place, Seeds]:
+    """Records of one row on each test set, by seed."""
+    fits = [record for record in records if _fits(record, wanted)]
+    if not fits:
+        raise UnknownName("row", wanted, {record.cell.plugin for record in records})
+    found: dict[Place, dict[CellKey, Seeds]] = defaultdict(lambda: defaultdict(dict))
+    for record in fits:
+        cell = record.cell
+        row = cell.model_copy(update={"seed": 0})
+        seeds = found[cell.dataset, cell.split, cell.evaluator][row]
+        if cell.seed in seeds:
+            raise UsageMistake(f"{wanted!r} fits records {seeds[cell.seed].id} and {record.id} of one seed",
+                               "Give the ids of the two records to compare.")
+        seeds[cell.seed] = record
+    for place, rows in found.items():
+        if len(rows) > 1:
+            names = "; ".join(sorted(_name(row) for row in rows))
+            raise UsageMistake(f"{wanted!r} fits several rows of {' '.join(place)}: {names}",
+                               "Add the backbone, streams or fusion after a colon.")
+    return {place: next(iter(rows.values())) for place, rows in found.items()}
+
+
+def _fits(record: Record, wanted: str) -> bool:
+    if ID.match(wanted):
+        return record.id == wanted
+    cell = record.cell
+    plugin, *rest = wanted.split(":")
+    return cell.plugin == plugin and all(
+        part in (cell.label, cell.backbone, cell.streams, cell.fusion) for part in rest)
+
+
+def _name(cell: CellKey) -> str:
+    parts = (cell.plugin, cell.label, cell.backbone, cell.streams, cell.fusion if cell.fusion != "single" else "")
+    return ":".join(part for part in parts if part)
+
+
+def _common(a: Seeds, b: Seeds) -> list[int]:
+    return sorted(set(a) & set(b))
+
+
+def _pairs(store: RecordStore, a: Seeds, b: Seeds, one: str, other: str) -> list[tuple[Any, Any]]:
+    """(A is right, B is right) of each seed that both have."""
+    pairs = []
+    for seed in _common(a, b):
+        mine, theirs = store.read_predictions(a[seed]), store.read_predictions(b[seed])
+        if mine.clips != theirs.clips:
+            raise UsageMistake(f"{one!r} and {other!r} were tested on different clips (records {a[seed].id} and "
+                               f"{b[seed].id})", "Compare records of one dataset version and split.")
+        pairs.append((mine.correct, theirs.correct))
+    return pairs
+
+
+def _means(pairs: list[tuple[Any, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of seeds that are right, for A and B."""
+    import numpy as np
+
+    return np.mean([a for a, _ in pairs], axis=0), np.mean([b for _, b in pairs], axis=0)
+
+
+def _compare(place: Place, a: Seeds, b: Seeds, pairs: list[tuple[Any, Any]]) -> Comparison:
+    right_a, right_b = _means(pairs)
+    tests = tuple(stats.mcnemar(*pair) for pair in pairs)
+    seeds = tuple(_common(a, b))
+    found = stats.paired_bootstrap(right_a, right_b, _seed(*(a[s].id for s in seeds), *(b[s].id for s in seeds)))
+    resolvable = max(stats.smallest_difference(*pair) for pair in pairs)
+    smallest = min(1.0, min(test.p_exact for test in tests) * len(tests))
+    rows = (_name(a[seeds[0]].cell), _name(b[seeds[0]].cell))
+    return Comparison(place, rows, seeds, len(right_a), float(right_a.mean()), float(right_b.mean()), found, tests,
+                      smallest, resolvable)
+
+
+def _with_holm(draft: Comparison, p: float) -> Comparison:
+    import dataclasses
+
+    return dataclasses.replace(draft, p_holm=p)
+
+
+def _over_all(pairs: dict[Place, list[tuple[Any, Any]]], one: str, other: str) -> dict[str, stats.Difference]:
+    sets: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+    for (_, _, evaluator), group in pairs.items():
+        sets[evaluator].append(_means(group))
+    return {evaluator: stats.over_datasets(group, _seed(one, other, evaluator))
+            for evaluator, group in sets.items() if len(group) > 1}
+
+
+def _seed(*names: str) -> int:
+    return derive(0, "compare", *names)

@@ -1,0 +1,66 @@
+"""Checks records against themselves: seal, place, predictions, scores, and the pretraining they came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ssl_skel import fsio
+from ssl_skel.bench.predictions import check_scores
+from ssl_skel.bench.record import Record
+from ssl_skel.bench.store import ID, RecordStore
+from ssl_skel.errors import BadRecord
+
+MAX_CARD_BYTES = 10_000_000
+
+
+def find_record(store: RecordStore, name: str) -> Record:
+    """Read a record given by its id or by the path of its file.
+
+    Raises:
+        BadRecord: If there is none, or it does not agree with itself.
+    """
+    if ID.match(name):
+        return store.read(name)
+    path = Path(name)
+    if not path.is_file():
+        raise BadRecord(f"{name} is neither the id of a record nor a file")
+    try:
+        return store.load(store.root / path.absolute().relative_to(store.root.absolute()))
+    except ValueError:
+        raise BadRecord(f"{path} does not lie under {store.root}", "Give its folder with --records.") from None
+
+
+def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> list[str]:
+    """Check a record that was read against its predictions and pretraining.
+
+    Args:
+        store: Where it is.
+        record: From the store, which has checked seal and place.
+        rescore: Compute the metrics again from the predictions.
+
+    Returns:
+        What was checked, in words.
+
+    Raises:
+        BadRecord: Naming what does not agree.
+    """
+    table = store.read_predictions(record)
+    said = ["seal", "place", "predictions"]
+    card = store.pretrain_folder(record.pretrain_id) / "card.json"
+    if card.is_file():
+        _check_card(card, record)
+        said.append("pretraining card")
+    if rescore:
+        said.append(f"scores ({', '.join(check_scores(record, table))})")
+    return said
+
+
+def _check_card(path: Path, record: Record) -> None:
+    try:
+        card = json.loads(fsio.read_bounded(path, MAX_CARD_BYTES))
+        sha, known = card["encoders_sha256"], card["id"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadRecord(f"{path} is torn: {error}") from None
+    if known != record.pretrain_id or sha != record.digests.encoder:
+        raise BadRecord(f"record {record.id} was computed from other encoders than {path} describes")
