@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from ssl_skel.bench.board import words
 from ssl_skel.bench.board.model import Board, Row, Table, Track
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
 MAX_PUBLISHED = 12
 """Published rows that Markdown shows; HTML, JSON and CSV have all."""
@@ -80,7 +81,7 @@ def _markdown_rows(head: Sequence[str], rows: Sequence[Sequence[str]], left: int
 
 def escape_markdown(text: str) -> str:
     """Keep text from being taken for markup, in one line."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+    return _MARKDOWN.sub(r"\\\1", words.one_line(text)).replace("&", "&amp;")
 
 
 def render_latex(board: Board) -> str:
@@ -109,30 +110,53 @@ def _latex_track(board: Board, table: Table, track: Track) -> list[str]:
 
 def escape_latex(text: str) -> str:
     """Keep text from being taken for commands."""
-    return "".join(_LATEX.get(char, char) for char in " ".join(text.split()))
+    return "".join(_LATEX.get(char, char) for char in words.one_line(text))
 
 
 def print_board(board: Board, console: Console) -> None:
-    """Print a board on a terminal: the columns that fit, the published best beside."""
-    from rich import box
-    from rich.table import Table as RichTable
+    """Print a board on a terminal: what matters most, in as many columns as fit."""
     from rich.text import Text
 
     for table in board.tables:
         for track in table.tracks:
-            title = words.track_title(track) if track.differs else table.title
-            grid = RichTable(box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left")
-            for place, name in enumerate(columns(board, table)):
-                grid.add_column(name, justify="left" if place < 4 else "right", no_wrap=place != 1)
-            for row in track.rows:
-                style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
-                grid.add_row(*(Text(text) for text in cells(table, row)), style=style)
-            console.print(grid)
-            for row in track.rows:
-                for mark in words.marks(row):
-                    console.print(Text(f"  {words.method(row)}: {mark}", style="dim"))
-        if words.hidden(table):
-            console.print(Text(f"  {words.hidden(table)}", style="dim"))
+            console.print(_terminal_track(board, table, track, console.width))
+        notes = [f"{words.method(row)}: {mark}" for row in table.rows() if row.stale or row.missing
+                 for mark in words.marks(row)]
+        notes += [words.hidden(table)] if table.hidden else []
         if table.published:
-            best = "; ".join(f"{p.method} {p.value:.1f} [{p.trust}]" for p in table.published[:4])
-            console.print(Text(f"  published, not ranked: {best}", style="dim"))
+            best = "; ".join(f"{row.method} {row.value:.1f} [{row.trust}]" for row in table.published[:4])
+            notes.append(f"published, not ranked: {best}")
+        for note in notes:
+            console.print(Text(f"  {words.one_line(note)}", style="dim"))
+        console.print()
+
+
+def _terminal_track(board: Board, table: Table, track: Track, width: int) -> RichTable:
+    """One track as a rich table."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    title = words.track_title(track) if track.differs else table.title
+    grid = RichTable(box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left", padding=(0, 1),
+                     pad_edge=False, collapse_padding=True)
+    wanted: list[tuple[str, Literal["left", "right"], Callable[[Row], str]]] = [
+        ("rank", "left", words.rank), ("method", "left", words.method),
+        ("streams", "left", lambda row: words.streams(row).replace("+", " + ")),
+        (words.metric_name(table.metric), "right", words.score), ("95 %", "right", words.interval),
+        (words.baseline_heading(board), "right", words.difference)]
+    if width >= 105:
+        wanted.insert(2, ("backbone", "left", lambda row: row.key.backbone))
+    if width >= 130:
+        wanted += [("params", "right", lambda row: words.params(row.cost)),
+                   ("pretraining", "right", lambda row: words.duration(row.cost))]
+    if width >= 155:
+        wanted += [("clips/s", "right", lambda row: words.speed(row.cost)),
+                   ("peak memory", "right", lambda row: words.memory(row.cost))]
+    for name, justify, _ in wanted:
+        grid.add_column(name, justify=justify, no_wrap=name not in ("method", "streams"), overflow="fold",
+                        min_width=14 if name == "method" else None)
+    for row in track.rows:
+        style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
+        grid.add_row(*(Text(words.one_line(show(row))) for _, _, show in wanted), style=style)
+    return grid

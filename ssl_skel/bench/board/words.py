@@ -22,6 +22,11 @@ TRUST = {"A": "authors' own file or paper", "B": "tables of at least two groups 
          "C": "one third-party table"}
 
 
+def one_line(text: str) -> str:
+    """Text in one line, without what would steer a terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
 def metric_name(name: str) -> str:
     """Name of a metric for people."""
     return METRIC_NAMES.get(name, name.replace("_", " "))
@@ -47,13 +52,15 @@ def interval(row: Row) -> str:
 
 def delta(row: Row) -> str:
     """Difference to the baseline, with its interval."""
-    found = row.delta
-    if found is None:
-        return DASH
-    text = f"{100 * found.value:+.1f}"
-    if found.low is None or found.high is None:
+    found, text = row.delta, difference(row)
+    if found is None or found.low is None or found.high is None:
         return text
     return f"{text} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def difference(row: Row) -> str:
+    """Difference to the baseline, in points."""
+    return DASH if row.delta is None else f"{100 * row.delta.value:+.1f}"
 
 
 def rank(row: Row) -> str:
