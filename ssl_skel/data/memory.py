@@ -43,6 +43,8 @@ def memory_store(card: DatasetCard, clips: Iterable[RawClip], generator: str) ->
         "files": {f"{name}.npy": _described(array) for name, array in arrays.items()},
     }
     meta["digest"] = content_digest(meta)
+    for array in arrays.values():
+        array.flags.writeable = False
     return Store(Path(f"({generator})"), meta, layout, **arrays)
 
 

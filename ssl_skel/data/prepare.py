@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -253,7 +254,8 @@ def _read_parallel(pieces: Sequence[Piece], workers: int, strict: bool, progress
 
 
 def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, also by SIGKILL."""
+    """End this worker when the process that started it is gone, also by SIGKILL; leave Ctrl-C to that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,10 +118,16 @@ def make_clips(layout: Layout, actions: Sequence[Action], seed: int) -> Iterator
 
 
 def make_store(card: DatasetCard) -> Store:
-    """Make the store of a synthetic dataset in memory."""
+    """Make the store of a synthetic dataset in memory, once a process."""
+    return _make_store(card.name, card.layout, card.persons)
+
+
+@lru_cache(maxsize=4)
+def _make_store(name: str, layout: str, persons: int) -> Store:
     from ssl_skel.data.datasets.synthetic import SCRIPTS
 
-    seed, actions = SCRIPTS[card.name]
+    seed, actions = SCRIPTS[name]
+    card = DatasetCard(name, name, layout, persons, tuple(action.name for action in actions), {})
     return memory_store(card, make_clips(card.get_layout(), actions, seed), f"synthetic/{VERSION}/{seed}")
 
 

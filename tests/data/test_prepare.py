@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from helpers.raw_ucla import clip_name, write_clip, write_folder
-from helpers.slow_reader import SLOW_CARD
+from helpers.slow_reader import MANY_CARD, SLOW_CARD
 from ssl_skel.data.datasets.nw_ucla import CARD
 from ssl_skel.data.prepare import claim, prepare, read_report
 from ssl_skel.data.readers.nw_ucla import NwUclaReader
@@ -116,6 +116,30 @@ def test_a_mended_file_is_read_on_the_next_run(raw, tmp_path):
     assert prepare(CARD, raw, tmp_path, strict=True).report.kept == 12
 
 
+def test_files_of_many_clips(tmp_path):
+    """What stands before the tear is kept, what a rule drops is counted by rule, clips are ordered by name."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "x.many").write_text(json.dumps([["d", "keep"], ["b", "drop"], ["a", "keep"], ["z", "nan"]]))
+    (raw / "y.many").write_text(json.dumps([["c", "keep"], ["e", "drop"], ["f", "stop"], ["g", "keep"]]))
+    done = prepare(MANY_CARD, raw, tmp_path)
+    assert done.store.names == ["a", "c", "d"]
+    assert done.report.dropped_by_rule == {"too-short": 2}
+    assert [name for name, _ in done.report.unreadable] == ["y.many", "z"]
+    assert done.store.meta["report"] == {"files": 2, "kept": 3, "dropped": {"too-short": 2}, "unreadable": 2}
+    assert read_report(done.store).dropped == [("b", "too-short", "3 frames"), ("e", "too-short", "3 frames")]
+
+
+def test_one_name_in_two_files_is_refused(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in "xy":
+        (raw / f"{name}.many").write_text(json.dumps([["same", "keep"]]))
+    with pytest.raises(BadData, match="two clips are named same"):
+        prepare(MANY_CARD, raw, tmp_path)
+    assert not (tmp_path / "nw-ucla").exists()
+
+
 def test_raw_folders_that_are_none(tmp_path):
     with pytest.raises(DataMissing, match="no folder"):
         prepare(CARD, tmp_path / "absent", tmp_path)
@@ -201,6 +225,20 @@ def test_kill_9_and_again(tmp_path, workers):
     assert all(redone), "a finished shard was made again"
     assert finished.report.kept == 320
     assert finished.store.digest == prepare(CARD, raw, tmp_path / "undisturbed").store.digest
+
+
+def test_interrupt_is_clean_and_again_completes(tmp_path):
+    raw, root = write_folder(tmp_path / "raw", 320), tmp_path / "data"
+    command = [sys.executable, "-m", "helpers.slow_reader", str(raw), str(root), "2"]
+    process = subprocess.Popen(command, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not list((root / "nw-ucla.partial").glob("*.npz")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Process SpawnProcess" not in stderr
+    assert prepare(SLOW_CARD, raw, root).report.kept == 320
 
 
 def test_a_torn_shard_is_made_again(raw, tmp_path):
