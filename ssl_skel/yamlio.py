@@ -14,7 +14,7 @@ from ssl_skel.errors import BadCard, suggest
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
-MAX_NODES = 50_000
+MAX_NODES = 30_000
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -119,7 +119,8 @@ def parse_value(text: str, origin: str) -> Any:
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadCard(f"{origin}{line}: {error.problem}") from None
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        raise BadCard(f"{origin}{line}: {problem}") from None
     except yaml.reader.ReaderError as error:
         raise BadCard(f"{origin}: character {error.character!r} is not allowed in YAML") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -144,13 +145,14 @@ def validate(model: type[ModelT], data: Any, origin: str) -> ModelT:
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """Turn the first validation error into one line.
+    """Turn a validation error into one line: the first unknown key, since a typo explains what else is missing.
 
     Args:
         error: From pydantic.
         model: The model, for its key names.
     """
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = next((item for item in found if item["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part)[:60] for part in first["loc"]) or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":

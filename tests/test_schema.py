@@ -1,0 +1,84 @@
+"""The models of cards, registry and suites, and their JSON Schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from ssl_skel.bench.record import Failure, Record
+from ssl_skel.schema import PluginCard, RegistryFile, Suite, TrainConfig
+
+CARD: dict[str, Any] = {"schema": 1, "name": "a-b", "version": 1, "family": "other", "summary": "s",
+                        "backbones": {"default": "tiny"}}
+SUITE: dict[str, Any] = {"title": "t", "datasets": ["a/b"], "evaluators": ["knn"], "entries": [{"plugin": "a"}]}
+
+
+@pytest.mark.parametrize("change", [
+    {"schema": 2}, {"name": "A"}, {"name": "../a"}, {"name": "a--b"}, {"name": "a\n"}, {"name": "a" * 61}, {"name": ""},
+    {"version": 0}, {"version": "one"}, {"target": "plugin"}, {"target": "os:system('x')"}, {"target": "../x:Y"},
+    {"family": "best"}, {"summary": "s" * 201}, {"layouts": ["coco"]}, {"min_batch": 0}, {"config": [1]},
+    {"config": {1: 2}}, {"datasets": {"../x": {}}}, {"requires": [""]}, {"requires": ["torch>=2"]},
+    {"paper": {"title": "t", "url": "javascript:alert(1)"}}, {"extra": 1}, {"persons": {"min": 0}},
+    {"deviations": "one sentence"}])
+def test_wrong_cards_are_refused(change: dict[str, Any]) -> None:
+    PluginCard.model_validate(CARD)
+    with pytest.raises(ValidationError):
+        PluginCard.model_validate({**CARD, **change})
+
+
+@pytest.mark.parametrize("change", [
+    {"datasets": []}, {"datasets": ["a/b/c"]}, {"datasets": ["../a"]}, {"datasets": ["a\n"]}, {"evaluators": []},
+    {"entries": []}, {"entries": [{"plugin": "a", "config": 3}]}, {"seeds": [-1]}, {"precision": "fp8"},
+    {"fusions": ["mean"]}, {"selection": "best"}, {"evaluators": [{"name": "knn", "k": 3}]}, {"baseline": "A B"}])
+def test_wrong_suites_are_refused(change: dict[str, Any]) -> None:
+    Suite.model_validate(SUITE)
+    with pytest.raises(ValidationError):
+        Suite.model_validate({**SUITE, **change})
+
+
+@pytest.mark.parametrize("change", [
+    {"epochs": -1}, {"batch": 0}, {"frames": 0}, {"frames": 5000}, {"lr": 0}, {"lr": float("nan")},
+    {"lr": float("inf")}, {"momentum": 1.0}, {"warmup": 1.0}, {"gamma": 0}, {"clip_grad": 0}, {"ema": 1.0},
+    {"rotate": 200}, {"betas": [0.9]}, {"betas": [0.9, 1.0]}, {"milestones": [1.5]}, {"schedule": "poly"},
+    {"max_steps": 0}, {"batch": 9, "accumulate": 2}])
+def test_wrong_training_keys_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TrainConfig.model_validate(change)
+
+
+@pytest.mark.parametrize("model", [PluginCard, RegistryFile, Suite, TrainConfig, Record, Failure])
+def test_models_are_frozen_and_have_valid_json_schemas(model: type[BaseModel]) -> None:
+    import jsonschema
+
+    schema = model.model_json_schema(by_alias=True)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    assert model.model_config["frozen"]
+
+
+def test_the_json_schema_of_a_card_agrees_with_the_model() -> None:
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(PluginCard.model_json_schema(by_alias=True))
+    assert validator.is_valid(CARD)
+    assert not validator.is_valid({**CARD, "nam": 1})
+    assert not validator.is_valid({**CARD, "version": "one"})
+
+
+junk = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+                    max_leaves=6)
+
+
+@given(st.dictionaries(st.sampled_from([*PluginCard.model_fields, "schema"]), junk))
+@settings(max_examples=300, deadline=None)
+def test_any_card_is_refused_or_made_by_the_rules(changes: dict[str, Any]) -> None:
+    try:
+        card = PluginCard.model_validate({**CARD, **changes})
+    except ValidationError:
+        return
+    assert PluginCard.model_validate(card.model_dump(by_alias=True)) == card
