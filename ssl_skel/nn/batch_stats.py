@@ -43,7 +43,7 @@ def update_running(norm: nn.BatchNorm1d, mean: Tensor, var: Tensor, count: Tenso
     assert norm.num_batches_tracked is not None
     present = count > 0
     norm.num_batches_tracked.add_(present)
-    momentum = 1 / norm.num_batches_tracked.clamp(min=1) if norm.momentum is None else norm.momentum
-    step = present * momentum
+    step = present.to(mean.dtype)
+    step = step / norm.num_batches_tracked.clamp(min=1) if norm.momentum is None else step * norm.momentum
     norm.running_mean.add_(step * (mean - norm.running_mean))
     norm.running_var.add_(step * (var * (count / (count - 1).clamp(min=1)) - norm.running_var))

@@ -43,7 +43,7 @@ def jit(loop: Loop) -> Loop:
 
 @jit
 def _lane_minima(line: F32, whole: int, lane: F32, where: I32) -> None:
-    """Write the least of every `LANES`-th key and its position, and take these keys out of the line."""
+    """Write the least of every `LANES`-th key and its position."""
     for i in range(LANES):
         lane[i], where[i] = line[i], i
     for base in range(LANES, whole, LANES):
@@ -52,13 +52,14 @@ def _lane_minima(line: F32, whole: int, lane: F32, where: I32) -> None:
             less = part[i] < lane[i]
             lane[i] = part[i] if less else lane[i]
             where[i] = np.int32(offset + i) if less else where[i]
-    for i in range(LANES):
-        line[where[i]] = np.inf
 
 
 @jit
-def _smallest_of_lanes(lane: F32, where: I32, rank: I32, values: F32, places: I64) -> int:
-    """Write the k smallest finite lane minima and return how many they are; ranks spare a sort."""
+def _smallest_of_lanes(line: F32, lane: F32, where: I32, rank: I32, values: F32, places: I64) -> int:
+    """Take k of the smallest lane minima out of the line, write them and return how many they are.
+
+    Ranks spare a sort. Equal minima share a rank, so that some may be left for the second pass.
+    """
     rank[:] = 0
     for i in range(LANES):
         value = lane[i]
@@ -68,6 +69,7 @@ def _smallest_of_lanes(lane: F32, where: I32, rank: I32, values: F32, places: I6
     for i in range(LANES):
         if rank[i] < k and lane[i] < np.inf and held < k:
             values[held], places[held] = lane[i], where[i]
+            line[where[i]] = np.inf
             held += 1
     return held
 
@@ -104,7 +106,7 @@ def select_nearest(keys: F32, first_row: int, found: I64, start: int, stop: int)
         line, places, held = keys[row], found[row], 0
         if whole > 0:
             _lane_minima(line, whole, lane, where)
-            held = _smallest_of_lanes(lane, where, rank, values, places)
+            held = _smallest_of_lanes(line, lane, where, rank, values, places)
             _largest_first(values, places, held)
         bound = values[0] if held == k else np.float32(np.inf)
         for base in range(0, width, CHECK):

@@ -24,9 +24,8 @@ R = TypeVar("R")
 def product_dtype(x: Tensor) -> torch.dtype:
     """Return the type that products of `x` take: autocast's lower one where it is on, else that of `x`."""
     kind = x.device.type
-    if x.dtype == torch.float32 and torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind)
-    return x.dtype
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if on and x.dtype == torch.float32 else x.dtype
 
 
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:

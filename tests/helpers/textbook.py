@@ -64,7 +64,7 @@ def chamfer(
     losses = []
     for p, q, mask in zip(source * factor, target * factor, valid):
         if not mask.any():
-            losses.append(p.sum() * 0)
+            losses.append((p.sum() + q[mask].sum()) * 0)
             continue
         distance = (p[:, None] - q[mask][None]).square().sum(2)
         if not squared:
