@@ -1,0 +1,1 @@
+"""Implementations as published code writes them, to measure the suite against."""
