@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from ssl_skel.bench.board.ablation import AblationGrid
 from ssl_skel.bench.board.model import Board, Row, Table, Track
 from ssl_skel.bench.published import PublishedRow
 
@@ -20,9 +22,17 @@ CSV_COLUMNS = (
     "records")
 
 
-def render_json(board: Board) -> str:
-    """Render a board as JSON; metrics are fractions, published values too."""
-    return json.dumps(as_data(board), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def render_json(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
+    """Render a board and its ablations as JSON; metrics are fractions, published values too."""
+    data = {**as_data(board), "ablations": [_grid(grid) for grid in grids]}
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _grid(grid: AblationGrid) -> dict[str, Any]:
+    return {"title": grid.title, "metric": grid.metric, "row_key": grid.row_key, "col_key": grid.col_key,
+            "rows": list(grid.rows), "cols": list(grid.cols),
+            "cells": [{"row": row, "col": col, "mean": _round(cell.mean), "sd": _round(cell.sd), "seeds": cell.count}
+                      for (row, col), cell in sorted(grid.cells.items())]}
 
 
 def as_data(board: Board) -> dict[str, Any]:

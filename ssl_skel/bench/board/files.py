@@ -62,10 +62,10 @@ class Rendered:
 
     def text(self, form: str) -> str:
         """One format: ``html``, ``md``, ``csv``, ``json`` or ``tex``."""
-        if form == "html":
-            return render_html(self.board, self.grids)
-        makers = {"md": render_markdown, "csv": render_csv, "json": render_json, "tex": render_latex}
-        return makers[form](self.board)
+        if form in ("csv", "tex"):
+            return render_csv(self.board) if form == "csv" else render_latex(self.board)
+        makers = {"html": render_html, "md": render_markdown, "json": render_json}
+        return makers[form](self.board, self.grids)
 
 
 @dataclass(frozen=True)

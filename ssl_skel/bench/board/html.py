@@ -161,7 +161,7 @@ class _GridView:
         if cell is None:
             return None
         share = (cell.mean - low) / (high - low) if high > low else 0.5
-        spread = f" ± {words.percent(cell.sd)}" if cell.sd is not None else ""
+        spread = words.grid_cell(cell).removeprefix(words.percent(cell.mean)).strip()
         return {"text": words.percent(cell.mean), "spread": spread, "count": cell.count, "best": cell.mean == high,
                 "opacity": f"{0.1 + 0.9 * share:.2f}"}
 

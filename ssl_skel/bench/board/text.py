@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ssl_skel.bench.board import words
+from ssl_skel.bench.board.ablation import AblationGrid
 from ssl_skel.bench.board.model import Board, Row, Table, Track
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def cells(table: Table, row: Row) -> list[str]:
             words.speed(cost), words.memory(cost)]
 
 
-def render_markdown(board: Board) -> str:
-    """Render a board as Markdown; every string of a plugin is escaped."""
+def render_markdown(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
+    """Render a board, and its ablations, as Markdown; every string of a plugin is escaped."""
     lines = [f"# {escape_markdown(board.title)}", ""]
     lines += [f"- {text}" for text in words.HOW_TO_READ] + [""]
     for table in board.tables:
@@ -48,6 +49,8 @@ def render_markdown(board: Board) -> str:
         if words.hidden(table):
             lines += [words.hidden(table), ""]
         lines += _markdown_published(table)
+    for grid in grids:
+        lines += _markdown_grid(grid)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -73,10 +76,18 @@ def _markdown_published(table: Table) -> list[str]:
             "", f"Trust {trust}." + (f" {left} more in board.json." if left else ""), ""]
 
 
+def _markdown_grid(grid: AblationGrid) -> list[str]:
+    head = [f"{grid.row_key} \\ {grid.col_key}", *grid.cols]
+    rows = [[row, *(words.grid_cell(grid.cells.get((row, col))) for col in grid.cols)] for row in grid.rows]
+    title = f"Ablation, {words.metric_name(grid.metric)}: {grid.title}"
+    return [f"## {escape_markdown(title)}", "", *_markdown_rows(head, rows, left=1), ""]
+
+
 def _markdown_rows(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
     rule = ["---" if place < left or name == "source" else "---:" for place, name in enumerate(head)]
     return ["| " + " | ".join(line) + " |" for line in
-            (list(head), rule, *([escape_markdown(cell) for cell in row] for row in rows))]
+            ([escape_markdown(name) for name in head], rule,
+             *([escape_markdown(cell) for cell in row] for row in rows))]
 
 
 def escape_markdown(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssl_skel.bench.board.ablation import GridCell
 from ssl_skel.bench.board.model import Board, Cost, Row, Table, Track
 
 METRIC_NAMES = {"top1": "top-1", "top5": "top-5", "mean_class": "class mean", "map": "mAP", "nmi": "NMI",
@@ -42,6 +43,13 @@ def score(row: Row) -> str:
     if row.sd is None:
         return percent(row.mean)
     return f"{percent(row.mean)} ± {percent(row.sd)}"
+
+
+def grid_cell(cell: GridCell | None) -> str:
+    """Mean and spread of one cell of an ablation."""
+    if cell is None:
+        return DASH
+    return percent(cell.mean) + (f" ± {percent(cell.sd)}" if cell.sd is not None else "")
 
 
 def interval(row: Row) -> str:
