@@ -247,7 +247,7 @@ def test_recipe_applies_everything_and_empty_recipe_nothing() -> None:
         crop_pad=6, crop_resize=(0.5, 1), speed=(0.8, 1.2), time_flip=0.5, shear=0.5, index_flip=0.5,
         mirror=0.5,
         rotate_one_sided=30, rotate_euler=10, rotate_vertical=math.degrees(1), scale=(0.9, 1.1), noise=0.5,
-        blur=0.5, axis_mask=0.5, joint_mask=0.3, time_mask=0.2, joint_corrupt=0.6)
+        blur=0.5, axis_mask=0.5, joint_mask=0.3, time_mask=0.2, shear_or_corrupt=0.6)
     after = views.augment(before, generator(), everything, layout)
     assert not torch.allclose(after.xyz, before.xyz)
     assert not after.xyz[~after.valid].any()

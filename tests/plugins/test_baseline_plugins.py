@@ -109,8 +109,8 @@ def test_content_at_invalid_points_changes_no_loss(name: str) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_loss_falls_on_a_toy_batch(name: str) -> None:
     layout = get_layout("nite_15", 1)
-    card, _ = loaded(name)
-    task, batch = make(name, layout), random_batch(layout, clips=16, frames=12, whole=True)
+    one_phase = {"crossclr": {"cross_from": 1.0}, "aimclr": {"mine_from": 1.0}}.get(name, {})
+    task, batch = make(name, layout, **one_phase), random_batch(layout, clips=16, frames=12, whole=True)
     optimizer = torch.optim.Adam([p for p in task.parameters() if p.requires_grad], lr=2e-3)
     losses = []
     for number in range(30):

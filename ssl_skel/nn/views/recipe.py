@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ssl_skel.api import TaskConfig
 from ssl_skel.data.layouts import Layout
-from ssl_skel.nn.views.clips import Clips
+from ssl_skel.nn.views.clips import Clips, chance, choose
 from ssl_skel.nn.views.masking import axis_mask, joint_corrupt, joint_mask, time_mask
 from ssl_skel.nn.views.noise import gaussian_blur, gaussian_noise
 from ssl_skel.nn.views.spatial import (
@@ -46,7 +46,8 @@ class Recipe(TaskConfig):
         axis_mask: Probability.
         joint_mask: Share of the joints that are hidden.
         time_mask: Share of the frames that are hidden.
-        joint_corrupt: Share of the joints that ISC's corruption hits.
+        shear_or_corrupt: ISC's spatial view, for each clip either a shear of amplitude 1 or the corruption of this
+            share of the joints.
     """
 
     crop_pad: int = Field(0, ge=0)
@@ -67,7 +68,7 @@ class Recipe(TaskConfig):
     axis_mask: float = Field(0, ge=0, le=1)
     joint_mask: float = Field(0, ge=0, lt=1)
     time_mask: float = Field(0, ge=0, lt=1)
-    joint_corrupt: float = Field(0, ge=0, le=1)
+    shear_or_corrupt: float = Field(0, ge=0, le=1)
 
 
 def _temporal(clips: Clips, gen: torch.Generator, recipe: Recipe) -> Clips:
@@ -108,8 +109,9 @@ def _disturb(clips: Clips, gen: torch.Generator, recipe: Recipe) -> Clips:
         clips = gaussian_blur(clips, gen, p=recipe.blur)
     if recipe.axis_mask:
         clips = axis_mask(clips, gen, recipe.axis_mask)
-    if recipe.joint_corrupt:
-        clips = joint_corrupt(clips, gen, round(recipe.joint_corrupt * joints))
+    if recipe.shear_or_corrupt:
+        corrupted = joint_corrupt(clips, gen, round(recipe.shear_or_corrupt * joints))
+        clips = choose(chance(clips, gen, 0.5), shear(clips, gen, 1.0), corrupted)
     if recipe.joint_mask:
         clips = joint_mask(clips, gen, int(recipe.joint_mask * joints))
     if recipe.time_mask:
