@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
@@ -43,16 +45,44 @@ class LinearProbe(Evaluator):
             SkelError: If no subject is held out, a class is absent from training, or a feature is not finite.
         """
         held_out(ctx)
-        scores, chosen = fuse(ctx, self.solve)
+        scores, chosen = fuse(ctx, self._solve)
         return EvalResult(top=top_k(scores), chosen=chosen)
 
-    def solve(self, problem: Problem) -> tuple[Tensor, dict[str, float]]:
-        """Return the (n_test, C) logits of one problem, and the penalty with its held-out accuracy."""
-        l2, accuracy, start = choose_penalty(problem, self.cfg.l2)
-        mean, scale = moments(problem.train)
-        train = standardise(problem.train, mean, scale)
-        fit = LogisticRegression(train, problem.labels, problem.num_classes).fit(l2, start)
-        return fit.logits(standardise(problem.test, mean, scale)), {"l2": l2, "val_top1": accuracy}
+    def _solve(self, problem: Problem) -> tuple[Tensor, dict[str, float]]:
+        probe, chosen = fit_probe(problem, self.cfg.l2)
+        return probe.logits(problem.test), chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A fitted probe of one problem.
+
+    Attributes:
+        mean: (D,) of the training part.
+        scale: (D,) of the training part.
+        fit: On standardised features.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    fit: LogisticFit
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return (n, C) logits of (n, D) features as the encoder gives them."""
+        return self.fit.logits(standardise(features, self.mean, self.scale))
+
+
+def fit_probe(problem: Problem, penalties: tuple[float, ...]) -> tuple[Probe, dict[str, float]]:
+    """Choose the penalty on held-out subjects, then fit on the whole training part.
+
+    Returns:
+        The probe, and the penalty with its held-out accuracy.
+    """
+    l2, accuracy, start = choose_penalty(problem, penalties)
+    mean, scale = moments(problem.train)
+    train = standardise(problem.train, mean, scale)
+    fit = LogisticRegression(train, problem.labels, problem.num_classes).fit(l2, start)
+    return Probe(mean, scale, fit), {"l2": l2, "val_top1": accuracy}
 
 
 def choose_penalty(problem: Problem, penalties: tuple[float, ...]) -> tuple[float, float, LogisticFit]:

@@ -1,0 +1,91 @@
+"""No evaluator looks at a test label, chooses on the test part, or needs the order of test clips."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.moving import moving_context
+from ssl_skel.api import FeatureSet
+from ssl_skel.evaluators.cluster import Cluster
+from ssl_skel.evaluators.early import Early
+from ssl_skel.evaluators.fewshot import FewShot
+from ssl_skel.evaluators.finetune import FineTune
+from ssl_skel.evaluators.knn import KNN
+from ssl_skel.evaluators.linear import LinearProbe
+from ssl_skel.evaluators.linear_sgd import LinearSGD
+from ssl_skel.evaluators.retrieval import Retrieval
+from ssl_skel.evaluators.robustness import Robustness
+from ssl_skel.evaluators.semi import Semi
+from ssl_skel.evaluators.shuffled import ShuffledProbe
+
+CONFIGS = {
+    LinearProbe: {"l2": (0.1, 0.01)}, ShuffledProbe: {"l2": (0.1, 0.01)}, LinearSGD: {"lr": (0.1, 0.01), "epochs": 3},
+    KNN: {}, Retrieval: {}, Cluster: {"starts": 1}, FewShot: {"draws": 2}, FineTune: {"epochs": 1},
+    Semi: {"epochs": 1, "draws": 1}, Early: {"l2": (0.1,), "percent": (50,)},
+    Robustness: {"l2": (0.1,), "corruptions": ("noise",)},
+}
+LINEAR = (LinearProbe, LinearSGD)
+
+
+class Guarded(FeatureSet):
+    """A test part whose labels can't be read."""
+
+    @property
+    def labels(self):
+        raise AssertionError("an evaluator read the test labels")
+
+
+def guard(part):
+    made = object.__new__(Guarded)
+    for name in ("streams", "names", "subjects"):
+        object.__setattr__(made, name, getattr(part, name))
+    return made
+
+
+def build(cls):
+    return cls(cls.Config(**CONFIGS[cls]))
+
+
+def test_every_evaluator_is_here():
+    """A new file in the package must be added above."""
+    from pathlib import Path
+
+    import ssl_skel.evaluators as package
+
+    files = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
+    helpers = {"__init__", "common", "softmax", "search", "corruptions", "frozen", "finetuning"}
+    assert files - helpers == {cls.__module__.rsplit(".", 1)[1] for cls in CONFIGS}
+
+
+@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.name)
+def test_test_labels_are_never_read(cls):
+    ctx, labels = moving_context()
+    with pytest.raises(AssertionError):
+        _ = guard(ctx.test).labels
+    guarded = replace(ctx, test=guard(ctx.test))
+    if cls.needs == "features":
+        guarded = replace(guarded, encoders={}, train_clips=None, test_clips=None)
+    result = build(cls).evaluate(guarded)
+    assert result.top.shape[0] == len(labels)
+    assert result.top.dtype == torch.int64
+    assert all(len(value) == len(labels) for value in result.extra.values())
+    metrics = build(cls).score(result, labels, ctx.num_classes)
+    assert {"top1", "mean_class", cls.primary} <= set(metrics)
+    assert all(isinstance(value, float) and value == value for value in metrics.values())
+
+
+@pytest.mark.parametrize("cls", LINEAR, ids=lambda cls: cls.name)
+def test_choices_do_not_depend_on_the_test_part(cls):
+    ctx, _ = moving_context()
+    other = replace(ctx.test, streams={"a": ctx.test.streams["a"].flip(0) * 3})
+    assert build(cls).evaluate(ctx).chosen == build(cls).evaluate(replace(ctx, test=other)).chosen
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CONFIGS if cls.needs == "features"], ids=lambda cls: cls.name)
+def test_one_test_clip_is_predicted_as_among_many(cls):
+    """No statistic of the test part enters; one clip alone is enough."""
+    ctx, _ = moving_context()
+    alone = FeatureSet({"a": ctx.test.streams["a"][5:6]}, ctx.test.names[5:6], ctx.test.subjects[5:6])
+    together = build(cls).evaluate(ctx).top[5]
+    assert torch.equal(build(cls).evaluate(replace(ctx, test=alone)).top[0, :1], together[:1])
