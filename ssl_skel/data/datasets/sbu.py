@@ -27,8 +27,8 @@ def _splits() -> list[Split]:
     splits = []
     for number, (pairs, expected) in enumerate(zip(FOLDS, SIZES), 1):
         held_out = FOLDS[number % len(FOLDS)][:2]
-        splits.append(Split(f"fold{number}", f"pairs {', '.join(map(str, pairs))} test, the others train", _fold(pairs),
-                            held_out, expected=expected))
+        what = f"cross-subject by pairs of actors: pairs {', '.join(map(str, pairs))} test, the others train"
+        splits.append(Split(f"fold{number}", what, _fold(pairs), held_out, expected=expected))
     return splits
 
 

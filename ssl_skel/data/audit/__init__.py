@@ -1,0 +1,1 @@
+"""Looking for what makes a dataset's numbers wrong: duplicates, leaks, clips that are broken."""
