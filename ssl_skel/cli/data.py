@@ -57,7 +57,10 @@ def list_command(data_root: Path, as_json: bool) -> None:
 @options.data_root
 @options.as_json
 def show(dataset: str, data_root: Path, as_json: bool) -> None:
-    """Show classes, counts, splits, preprocessing, digest, licence and citation of DATASET."""
+    """Show all that is known of DATASET.
+
+    Classes, counts, lengths, splits, preprocessing, digest, licence note and citation.
+    """
     from ssl_skel.data.describe import show_dataset
 
     facts = show_dataset(dataset, data_root)
@@ -78,7 +81,10 @@ def show(dataset: str, data_root: Path, as_json: bool) -> None:
 @click.option("--strict", is_flag=True, help="Fail on the first file or clip that can't be read.")
 @click.option("--force", is_flag=True, help="Prepare again what is prepared.")
 def prepare(dataset: str, raw: Path, data_root: Path, workers: int, strict: bool, force: bool) -> None:
-    """Turn the raw files of DATASET into the suite's store. Safe to kill and to run again."""
+    """Turn the raw files of DATASET into its store.
+
+    Safe to kill and to run again: it goes on where it stopped.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -124,7 +130,10 @@ def _report(done: Prepared) -> None:
 @options.data_root
 @options.as_json
 def verify(dataset: str, data_root: Path, as_json: bool) -> None:
-    """Read every byte of DATASET and compare with its digests, and its splits with the known counts."""
+    """Check DATASET against its digests and counts.
+
+    Reads every byte, and compares the splits with the sizes that the complete dataset gives.
+    """
     from ssl_skel.data.dataset import open_dataset
     from ssl_skel.data.describe import show_dataset
 
