@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_skel.data.card import DatasetCard, Split, by_name, names_digest
-from ssl_skel.data.catalog import TARGETS
+from ssl_skel.data.catalog import dataset_names
 from ssl_skel.data.dataset import card_of, default_root
 from ssl_skel.data.open import open_dataset, open_split
 from ssl_skel.errors import BadData, DataMissing, UnknownName
@@ -165,7 +165,7 @@ def test_unknown_names(tmp_path):
         open_dataset("nw-ucla+x", tmp_path)
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", dataset_names())
 def test_every_card_is_sound(name):
     card = card_of(name)
     assert isinstance(card, DatasetCard)
