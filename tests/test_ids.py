@@ -49,8 +49,8 @@ def test_different_floats_differ(one: float, other: float) -> None:
     assert (ids.canonical(one) == ids.canonical(other)) == (one == other)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}, {1, 2}, b"x", Path("x"), object(),
-                                   {1: "a", "1": "b"}])
+@pytest.mark.parametrize("value", [
+    float("nan"), float("inf"), {"a": [float("-inf")]}, {1, 2}, b"x", Path("x"), object(), {1: "a", "1": "b"}])
 def test_what_json_does_not_have_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"no place in an id|same text"):
         ids.canonical(value)
@@ -71,7 +71,17 @@ def test_digest_of_a_file(tmp_path: Path) -> None:
     assert ids.file_sha256(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
 
 
-CODE = '"""Doc."""\nimport os\n\n\nclass A:\n    """Doc."""\n\n    def f(self, x: int = 1) -> int:\n        """Doc."""\n        return x + 1\n'
+CODE = '''"""Doc."""
+import os
+
+
+class A:
+    """Doc."""
+
+    def f(self, x: int = 1) -> int:
+        """Doc."""
+        return x + 1
+'''
 
 
 @pytest.mark.parametrize("same", [

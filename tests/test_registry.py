@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.tiny import BODY, REPO, Workshop, environment, write_plugin
 
+from helpers.tiny import BODY, REPO, Workshop, environment, write_plugin
 from ssl_skel.errors import BadCard, BrokenPlugin, UnknownName
 from ssl_skel.registry import KINDS, Catalogue, discover, plugin_entry, static_version
 

@@ -1,4 +1,4 @@
-"""A benchmark so small that a whole run takes a second: dataset, backbone, plugins, and a folder that registers them."""
+"""A benchmark so small that a run takes a second: dataset, backbone, plugins, and a folder that registers them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ def _clips() -> Iterator[RawClip]:
                               label, subject, 1, 0, repetition)
 
 
-@cache
 def make(card: DatasetCard) -> Store:
     """Make the store of the tiny dataset."""
     return memory_store(card, _clips(), "tiny/1")
