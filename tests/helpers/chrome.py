@@ -9,10 +9,19 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+START = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3), os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads commands on descriptor 3 and answers on 4."""
 
 
 def find_chrome() -> str | None:
@@ -41,9 +50,8 @@ class Chrome:
         command = [str(find_chrome()), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
                    f"--user-data-dir={self._profile}", "--no-first-run", "--disable-dev-shm-usage",
                    "--hide-scrollbars", "about:blank"]
-        # The browser reads commands on descriptor 3 and answers on 4.
-        shell = ["sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}']
-        self._process = subprocess.Popen([*shell, *command], pass_fds=(to_browser, from_browser),
+        starter = [sys.executable, "-c", START, str(to_browser), str(from_browser)]
+        self._process = subprocess.Popen([*starter, *command], pass_fds=(to_browser, from_browser),
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)

@@ -148,7 +148,7 @@ def _terminal_track(board: Board, table: Table, track: Track, width: int) -> Ric
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    title = words.track_title(track) if track.differs else table.title
+    title = words.one_line(words.track_title(track) if track.differs else table.title)
     grid = RichTable(box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left", padding=(0, 1),
                      pad_edge=False, collapse_padding=True)
     wanted: list[tuple[str, Literal["left", "right"], Callable[[Row], str]]] = [
@@ -165,8 +165,8 @@ def _terminal_track(board: Board, table: Table, track: Track, width: int) -> Ric
         wanted += [("clips/s", "right", lambda row: words.speed(row.cost)),
                    ("peak memory", "right", lambda row: words.memory(row.cost))]
     for name, justify, _ in wanted:
-        grid.add_column(name, justify=justify, no_wrap=name not in ("method", "streams"), overflow="fold",
-                        min_width=14 if name == "method" else None)
+        grid.add_column(Text(words.one_line(name)), justify=justify, no_wrap=name not in ("method", "streams"),
+                        overflow="fold", min_width=14 if name == "method" else None)
     for row in track.rows:
         style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
         grid.add_row(*(Text(words.one_line(show(row))) for _, _, show in wanted), style=style)
