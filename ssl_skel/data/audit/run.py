@@ -96,8 +96,8 @@ def findings(report: dict[str, Any]) -> list[str]:
         lines.append(f"{report['near']['pairs']} pairs of clips are within {report['near_metres']} m of one another")
     if report["names"]:
         lines.append(f"{len(report['names'])} times a clip's name and the index disagree")
-    lines += [f"{check['flagged']} clips: {check['name']} ({check['what']})" for check in report["checks"]
-              if check["flagged"]]
+    lines += [f"{check['name']}: {check['flagged']} of {report['clips']} clips ({check['what']})"
+              for check in report["checks"] if check["flagged"]]
     if any(check["name"] == "mirrored" and check["median"] > 0 for check in report["checks"]):
         lines.append("left and right look exchanged in most clips: is the joint order right?")
     for pair in (report["against"] or {"splits": []})["splits"]:
