@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_skel.nn import fast
 from ssl_skel.nn.batch_stats import zero_invalid
-from ssl_skel.nn.products import linear, without_autocast
+from ssl_skel.nn.products import scores, stacks, without_autocast
 
 __all__ = ["chamfer", "nearest_pairs"]
 
@@ -90,21 +90,19 @@ def nearest_pairs(source: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor
     centre = target.sum(1, keepdim=True) / valid.sum(1).clamp(min=1)[:, None, None]
     source, target = source - centre, zero_invalid(target - centre, valid)
     norms = torch.where(valid, target.square().sum(-1), torch.inf)
-    lengths = source.square().sum(-1)
+    lengths = source.square().sum(-1, keepdim=True)
     rows = min(points, max(1, BLOCK.get(source.device.type, BLOCK["cuda"]) // width))
     to_target = torch.empty((clouds, points), dtype=torch.int64, device=source.device)
-    to_source = torch.empty((clouds, width), dtype=torch.int64, device=source.device)
-    for cloud in range(clouds):
-        best = source.new_full((width,), torch.inf)
-        arg = torch.zeros(width, dtype=torch.int64, device=source.device)
+    to_source = torch.zeros((clouds, width), dtype=torch.int64, device=source.device)
+    for part in stacks(clouds, source.device, rows * width):
+        best = torch.full_like(norms[part], torch.inf)
         for row in range(0, points, rows):
-            part = slice(row, row + rows)
-            keys = linear(source[cloud, part] * -2, target[cloud], norms[cloud])
-            to_target[cloud, part] = keys.argmin(1)
-            value, index = keys.add_(lengths[cloud, part, None]).min(0)
-            arg = torch.where(value < best, index + row, arg)
+            block = slice(row, row + rows)
+            keys = scores(source[part, block] * -2, target[part], norms[part])
+            to_target[part, block] = keys.argmin(2)
+            value, index = keys.add_(lengths[part, block]).min(1)
+            to_source[part] = torch.where(value < best, index + row, to_source[part])
             best = torch.minimum(best, value)
-        to_source[cloud] = arg
     return to_target, to_source
 
 

@@ -8,7 +8,7 @@ without the interpreter's lock, on as many threads as torch uses.
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +22,12 @@ __all__ = ["available", "over_threads", "takes"]
 
 @functools.cache
 def available() -> bool:
-    """Say whether numba can be imported."""
-    return importlib.util.find_spec("numba") is not None
+    """Say whether the loops can be compiled: numba is there and works with this numpy."""
+    try:
+        importlib.import_module("ssl_skel.nn.fast_kernels")
+    except ImportError:
+        return False
+    return True
 
 
 def takes(x: Tensor) -> bool:

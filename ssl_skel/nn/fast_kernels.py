@@ -36,8 +36,11 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 def jit(loop: Loop) -> Loop:
-    """Compile without the interpreter's lock; the result is kept on disk."""
-    compiled: Loop = numba.njit(loop, nogil=True, cache=True, error_model="numpy")
+    """Compile without the interpreter's lock; the result is kept on disk where a folder can be written."""
+    try:
+        compiled: Loop = numba.njit(loop, nogil=True, cache=True, error_model="numpy")
+    except RuntimeError:
+        compiled = numba.njit(loop, nogil=True, error_model="numpy")
     return compiled
 
 

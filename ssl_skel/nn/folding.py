@@ -6,7 +6,6 @@ a few clouds at a time keep the hidden activations in cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ssl_skel.api import TaskConfig
-from ssl_skel.nn.products import matmul, product_dtype, stack_size, without_autocast
+from ssl_skel.nn.products import matmul, product_dtype, stacks, without_autocast
 
 __all__ = ["FoldingNet", "square_grid"]
 
@@ -116,7 +115,7 @@ class _Fold(torch.autograd.Function):
         inputs = _with_ones_in(points, dtype)
         hidden = points.new_empty((clouds, len(w2), count), dtype=dtype)
         out = points.new_empty((clouds, len(w3), count))
-        for part in _parts(hidden):
+        for part in stacks(clouds, hidden.device, hidden[0].numel()):
             entry = matmul(first[part], inputs if len(inputs) == 1 else inputs[part], relu=True)
             hidden[part] = matmul(second[None], entry, relu=True)
             out[part] = matmul(w3[None].to(dtype), hidden[part])
@@ -134,7 +133,7 @@ class _Fold(torch.autograd.Function):
         grad_w2, grad_w3 = grad.new_zeros((width, width + ONES)), torch.zeros_like(w3)
         grad_points = grad.new_zeros((len(hidden), inputs.shape[1] - 1, grad.shape[2])) if need_points else None
         back2, back3 = (w.t().contiguous()[None].to(dtype) for w in (w2, w3))
-        for part in _parts(hidden):
+        for part in stacks(len(hidden), hidden.device, hidden[0].numel()):
             columns = _touched(grad[part])
             if columns is not None and not len(columns):
                 continue
@@ -170,19 +169,13 @@ def _with_ones_in(points: Tensor, dtype: torch.dtype) -> Tensor:
     return F.pad(points, (0, 0, 0, 1), value=1.0).to(dtype)
 
 
-def _parts(hidden: Tensor) -> Iterator[slice]:
-    """Cut the batch of (B, h, N) activations in parts that are worked on at once."""
-    step = stack_size(hidden.device, hidden[0].numel())
-    return (slice(first, first + step) for first in range(0, len(hidden), step))
-
-
 def _touched(grad: Tensor) -> Tensor | None:
     """Return the columns of one cloud that have a gradient at all, or None to take all.
 
     The Chamfer distance in its ``max`` form often reaches only the points that are some target's nearest.
     Looking costs nothing on a CPU; elsewhere it would wait for the device.
     """
-    if not grad.is_cpu:
+    if not grad.is_cpu or len(grad) > 1:
         return None
     columns = (grad[0] != 0).any(0).nonzero()[:, 0]
     return columns if len(columns) < 0.9 * grad.shape[2] else None

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_skel.errors import UsageMistake
 from ssl_skel.nn import fast
 from ssl_skel.nn.batch_stats import zero_invalid
-from ssl_skel.nn.products import linear, without_autocast
+from ssl_skel.nn.products import scores, without_autocast
 
 __all__ = ["knn"]
 
@@ -57,18 +57,10 @@ def knn(points: Tensor, valid: Tensor, k: int) -> Tensor:
     for first in range(0, clouds, group):
         part = slice(first, first + group)
         for row in range(0, count, rows):
-            keys = _keys(points[part, row:row + rows], table[part], norms[part])
+            keys = scores(points[part, row:row + rows] * -2, table[part], norms[part])
             found[part, row:row + rows] = _select(keys, k, row)
     self_index = torch.arange(count, device=points.device)[None, :, None]
     return torch.where(valid[..., None], found, self_index)
-
-
-def _keys(queries: Tensor, points: Tensor, norms: Tensor) -> Tensor:
-    """Return (b, n, N) ||x_j||^2 - 2 x_i.x_j, which orders the neighbours j of the queries i."""
-    if queries.is_cpu:
-        keys = [linear(q * -2, p, s) for q, p, s in zip(queries, points, norms)]
-        return keys[0][None] if len(keys) == 1 else torch.stack(keys)
-    return torch.baddbmm(norms[:, None], queries, points.transpose(1, 2), alpha=-2)
 
 
 def _select(keys: Tensor, k: int, first_row: int) -> Tensor:

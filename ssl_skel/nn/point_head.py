@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ssl_skel.nn.batch_stats import SLOPE, update_running, uses_batch, zero_invalid
-from ssl_skel.nn.products import linear, product_dtype, transposed_product, without_autocast
+from ssl_skel.nn.products import linear, product_dtype, scores, stacks, transposed_product, without_autocast
 
 __all__ = ["PointHead"]
 
@@ -107,10 +107,11 @@ class _PointHead(torch.autograd.Function):
             scaled = c1[:, None] * turned
             grad_x = _dense(x, valid, centre, c0 @ turned, transposed_product(turned, scaled).to(ctx.dtype))
             grad_weight = linear(scaled, gram) + torch.outer(c0, count * centre)
-        rows = (arg + torch.arange(0, clouds * points, points, device=x.device)[:, None])
-        for cloud in range(clouds):
-            grad_x.view(-1, width).index_add_(0, rows[cloud], grad[cloud][:, None] * turned)
-            grad_weight.addcmul_(grad[cloud][:, None], x.view(-1, width).index_select(0, rows[cloud]))
+        rows = arg + torch.arange(0, clouds * points, points, device=x.device)[:, None]
+        for part in stacks(clouds, x.device, turned.numel()):
+            place, amount = rows[part].flatten(), grad[part, :, None]
+            grad_x.view(-1, width).index_add_(0, place, (amount * turned).flatten(0, 1))
+            grad_weight += (amount * x.view(-1, width).index_select(0, place).view(-1, *turned.shape)).sum(0)
         return grad_x, None, grad_weight * sign[:, None], grad_scale * sign, grad_beta, None, None, None, None
 
 
@@ -118,28 +119,27 @@ def _moments(x: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (C,) of the valid points and the Gram matrix (C, C) of the centred ones."""
     centre = x.sum((0, 1)) / count.clamp(min=1)
     gram = x.new_zeros((x.shape[2], x.shape[2]))
-    for cloud, mask in zip(x, valid):
-        part = (cloud - centre).mul_(mask[:, None])
-        gram += transposed_product(part, part)
+    for part in stacks(len(x), x.device, x[0].numel()):
+        rows = (x[part] - centre).mul_(valid[part, :, None]).flatten(0, 1)
+        gram += transposed_product(rows, rows)
     return centre, gram
 
 
 def _maxima(x: Tensor, valid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return the largest entry of W x over the valid points of each cloud, and its position: two (B, out)."""
     penalty = torch.zeros_like(valid, dtype=weight.dtype).masked_fill_(~valid, -torch.inf)
-    best, arg = [], []
-    for cloud, mask in zip(x, penalty):
-        value, index = linear(weight, cloud.to(weight.dtype), mask).max(1)
-        best.append(value)
-        arg.append(index)
-    return torch.stack(best).to(x.dtype), torch.stack(arg)
+    best = x.new_empty((len(x), len(weight)))
+    arg = torch.empty_like(best, dtype=torch.int64)
+    for part in stacks(len(x), x.device, x.shape[1] * len(weight)):
+        best[part], arg[part] = scores(weight[None], x[part].to(weight.dtype), penalty[part]).max(2)
+    return best, arg
 
 
 def _dense(x: Tensor, valid: Tensor, centre: Tensor, constant: Tensor, product: Tensor) -> Tensor:
-    """Return constant + (x - centre) product at the valid points, 0 elsewhere, cloud by cloud."""
+    """Return constant + (x - centre) product at the valid points, 0 elsewhere."""
     out = torch.empty_like(x)
     bias = constant - centre @ product.to(x.dtype)
-    for cloud, mask, target in zip(x, valid, out):
-        dense = linear(cloud.to(product.dtype), product.t()).to(x.dtype)
-        torch.mul(dense.add_(bias), mask[:, None], out=target)
+    for part in stacks(len(x), x.device, x[0].numel()):
+        dense = linear(x[part].flatten(0, 1).to(product.dtype), product.t()).to(x.dtype).add_(bias)
+        torch.mul(dense.view_as(x[part]), valid[part, :, None], out=out[part])
     return out

@@ -8,14 +8,16 @@ and for every other type and device, the ordinary product is taken.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["linear", "matmul", "product_dtype", "stack_size", "transposed_product", "without_autocast"]
+__all__ = [
+    "linear", "matmul", "product_dtype", "scores", "stack_size", "stacks", "transposed_product", "without_autocast",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,6 +71,15 @@ def _dense(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
+def _one_by_one(x: Tensor) -> bool:
+    """Say whether products of single matrices are the fastest: oneDNN's, on a CPU."""
+    return x.is_cpu and x.dtype in (torch.float32, torch.bfloat16)
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+
+
 def matmul(x: Tensor, y: Tensor, relu: bool = False) -> Tensor:
     """Return ``x @ y`` for stacks of matrices, then ReLU if asked.
 
@@ -80,12 +91,28 @@ def matmul(x: Tensor, y: Tensor, relu: bool = False) -> Tensor:
     Returns:
         (s, a, b) of the type of `x`.
     """
-    if x.is_cpu:
+    if _one_by_one(x):
         stack = range(max(len(x), len(y)))
-        parts = [linear(x[i % len(x)], y[i % len(y)].t(), relu=relu) for i in stack]
-        return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+        return _stacked([linear(x[i % len(x)], y[i % len(y)].t(), relu=relu) for i in stack])
     out = torch.matmul(x, y)
     return out.relu_() if relu else out
+
+
+def scores(queries: Tensor, points: Tensor, offset: Tensor) -> Tensor:
+    """Return ``queries points^T + offset`` for stacks of clouds.
+
+    Args:
+        queries: (s or 1, n, c).
+        points: (s, N, c), of the type of `queries`.
+        offset: (s, N), the same for each query; may be infinite.
+
+    Returns:
+        (s, n, N).
+    """
+    if _one_by_one(queries):
+        stack = range(len(points))
+        return _stacked([linear(queries[i % len(queries)], points[i], offset[i]) for i in stack])
+    return torch.baddbmm(offset[:, None], queries.expand(len(points), -1, -1), points.transpose(1, 2))
 
 
 def transposed_product(x: Tensor, y: Tensor) -> Tensor:
@@ -99,7 +126,12 @@ def transposed_product(x: Tensor, y: Tensor) -> Tensor:
 def stack_size(device: torch.device, elements: int) -> int:
     """Return how many clouds to work on at once, where each needs `elements` numbers of scratch.
 
-    One on a CPU, so that they stay in cache; as many on other devices as fill them without filling their
-    memory.
+    One on a CPU, so that they stay in cache; as many on other devices as fill them without filling their memory.
     """
-    return 1 if device.type == "cpu" else max(1, (1 << 26) // elements)
+    return 1 if device.type == "cpu" else max(1, (1 << 26) // max(1, elements))
+
+
+def stacks(clouds: int, device: torch.device, elements: int) -> Iterator[slice]:
+    """Cut a batch of clouds into the stacks of `stack_size`."""
+    step = stack_size(device, elements)
+    return (slice(first, first + step) for first in range(0, clouds, step))

@@ -10,6 +10,7 @@ from helpers.clouds import same
 from ssl_skel.api import Features
 from ssl_skel.data.layouts import get_layout
 from ssl_skel.errors import UsageMistake
+from ssl_skel.nn import products
 from ssl_skel.nn.chamfer import chamfer
 from ssl_skel.nn.dgcnn import DGCNN, DGCNNConfig, compact
 from ssl_skel.nn.folding import FoldingConfig, FoldingNet
@@ -146,6 +147,23 @@ def test_works_under_autocast_and_comes_near():
         half = net(xyz, valid, LAYOUT).pooled
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, wide, rtol=0, atol=0.1 * float(wide.abs().max()))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_clouds_worked_on_together_give_the_same_numbers(at_once, monkeypatch):
+    """Several clouds at a time, as on a GPU, against one at a time."""
+    first = DGCNN(DGCNNConfig(**SMALL), LAYOUT).double(), FoldingNet(12, FoldingConfig(hidden=16, grid=5)).double()
+    results = []
+    for stack in (at_once, 1):
+        monkeypatch.setattr(products, "stack_size", lambda *_, stack=stack: stack)
+        encoder, decoder = copy.deepcopy(first)
+        xyz, valid = clips(12, clouds=5)
+        target = torch.randn(5, 60, 6, generator=torch.Generator().manual_seed(13), dtype=torch.float64)
+        loss = chamfer(decoder(encoder(xyz, valid, LAYOUT).pooled), target, valid.flatten(1))
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in [*encoder.parameters(), *decoder.parameters()])])
+    for together, alone in zip(*results):
+        same(together, alone, 1e-11)
 
 
 def test_a_step_never_waits_for_the_device():
