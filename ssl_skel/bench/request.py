@@ -9,10 +9,11 @@ from pathlib import Path
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.plan import PlanRequest, make_plan
 from ssl_skel.bench.resolve import parse_settings
-from ssl_skel.errors import UsageMistake
+from ssl_skel.errors import BadCard, UsageMistake
 from ssl_skel.registry import Catalogue
 from ssl_skel.runtime import pick_device, pick_precision
 from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
+from ssl_skel.yamlio import validate
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,8 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
     if asked.suite is None:
         if not asked.names or not asked.datasets:
             raise UsageMistake("nothing to run", "Give --suite, or at least one -p PLUGIN and one -d DATASET.")
-        suite = Suite(title="Chosen on the command line", datasets=tuple(asked.datasets),
-                      evaluators=tuple(asked.evaluators) or ("linear", "knn"),
-                      entries=tuple(SuiteEntry(plugin=name) for name in asked.names))
+        suite = _checked({"title": "Chosen on the command line", "datasets": tuple(asked.datasets),
+                          "evaluators": ("linear", "knn"), "entries": tuple(SuiteEntry(plugin=n) for n in asked.names)})
     else:
         suite = catalogue.suite(asked.suite)
     changes: dict[str, object] = {}
@@ -78,15 +78,25 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
         changes["evaluators"] = tuple(own.get(name, name) for name in dict.fromkeys(asked.evaluators))
     if asked.seeds:
         changes["seeds"] = tuple(dict.fromkeys(asked.seeds))
-    suite = suite.model_copy(update=changes)
+    suite = _checked({**{name: getattr(suite, name) for name in Suite.model_fields}, **changes})
     if asked.backbones:
         entries = [_on_backbone(entry, name, catalogue) for entry in suite.entries for name in asked.backbones]
         suite = suite.model_copy(update={"entries": tuple(entries)})
     return suite
 
 
+def _checked(content: dict[str, object]) -> Suite:
+    """A suite made of options, held to the rules of one from a file."""
+    try:
+        return validate(Suite, content, "options")
+    except BadCard as error:
+        raise UsageMistake(error.what) from None
+
+
 def _on_backbone(entry: SuiteEntry, name: str, catalogue: Catalogue) -> SuiteEntry:
     """The entry on another backbone; keys that were meant for its own backbone are left behind."""
+    if entry.plugin not in catalogue.names("plugins"):
+        return entry  # refused when it is resolved
     card = catalogue.get("plugins", entry.plugin).card
     own = entry.backbone_name or (card.backbones.default if card else "")
     return entry if name == own else entry.model_copy(update={"backbone_name": name, "backbone": {}})
