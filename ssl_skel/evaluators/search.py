@@ -21,6 +21,8 @@ SLACK = 1e-6
 """Added to the square of a rest's length, which is a difference of near equals."""
 WORTHWHILE = 256
 """Features of at least so many dimensions are shortened, to an eighth and then to a quarter."""
+TRIAL = 256
+"""Rows on which a stage is tried before it gets whole blocks."""
 SAMPLE = 8192
 BLOCK_ELEMENTS = 1 << 26
 CHUNK_ELEMENTS = 1 << 20
@@ -48,8 +50,8 @@ def nearest(memory: Tensor, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
     todo = torch.arange(len(query), device=query.device)
     for bound, count in _stages(memory, k):
         left = []
-        blocks = list(torch.split(todo, max(1, BLOCK_ELEMENTS // n)))
-        while blocks:
+        blocks = [todo[:TRIAL], *torch.split(todo[TRIAL:], max(1, BLOCK_ELEMENTS // n))]
+        while blocks and len(blocks[0]):
             rows = blocks.pop(0)
             value[rows], index[rows], sure = _best(memory, query[rows], bound(query[rows]), k, count)
             left.append(rows[~sure])
@@ -65,17 +67,16 @@ def _stages(memory: Tensor, k: int) -> Iterator[tuple[Bound, int]]:
     """Yield bounds on the similarity, and how many candidates to compare by each; the last stage is brute force."""
     n = len(memory)
     if memory.shape[1] >= WORTHWHILE and n > 15 * k:
-        yield _shortened(memory, memory.shape[1] // 8), 3 * k
-        yield _shortened(memory, memory.shape[1] // 4), 8 * k
+        sample = memory[:: -(-n // SAMPLE)].double()
+        axes = torch.linalg.eigh(sample.T @ sample).eigenvectors.to(memory.dtype).flip(1)
+        yield _shortened(memory, axes[:, : len(axes) // 8]), 3 * k
+        yield _shortened(memory, axes[:, : len(axes) // 4]), 8 * k
     yield lambda query: query @ memory.T, min(3 * k, n)
     yield lambda query: query @ memory.T, n
 
 
-def _shortened(memory: Tensor, dims: int) -> Bound:
-    """Bound by the `dims` leading axes of (up to 8,192 evenly taken) memory clips and the length of the rest."""
-    sample = memory[:: -(-len(memory) // SAMPLE)].double()
-    axes = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -dims:].to(memory.dtype)
-
+def _shortened(memory: Tensor, axes: Tensor) -> Bound:
+    """Bound by (D, R) orthonormal axes and the length of the rest."""
     def shorten(features: Tensor) -> Tensor:
         short = features @ axes
         rest = (1 - short.square().sum(dim=1, keepdim=True)).clamp_min(0) + SLACK

@@ -49,5 +49,6 @@ def test_blocks_do_not_matter(monkeypatch):
     memory, query = unit(300, 256, 5, 1.5), unit(11, 256, 6, 1.5)
     whole = nearest(memory, query, 4)
     monkeypatch.setattr(search, "BLOCK_ELEMENTS", 900)
+    monkeypatch.setattr(search, "TRIAL", 2)
     monkeypatch.setattr(search, "CHUNK_ELEMENTS", 2000)
     assert all(torch.equal(a, b) for a, b in zip(whole, nearest(memory, query, 4), strict=True))
