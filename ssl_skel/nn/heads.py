@@ -44,6 +44,9 @@ def mlp(*dims: int, norm: bool = False, last_norm: Literal["no", "yes", "plain"]
 class PrototypeHead(nn.Module):
     """DINO's head: three linear layers with GELU, a unit-length bottleneck, unit-length prototypes.
 
+    Its input is batch-normalised, which DINO's is not: an untrained skeleton encoder gives nearly the same vector
+    for every clip, and once the centre has taken that away, only the uniform distribution is left to match.
+
     Args:
         dim: Of the pooled vector.
         hidden: Width of the hidden layers.
@@ -53,8 +56,8 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, dim: int, hidden: int = 2048, bottleneck: int = 256, prototypes: int = 65536) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(),
-                                  nn.Linear(hidden, bottleneck))
+        self.body = nn.Sequential(MaskedBatchNorm(dim, affine=False), nn.Linear(dim, hidden), nn.GELU(),
+                                  nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck))
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         for module in self.body:
             if isinstance(module, nn.Linear):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.skeletons import random_batch, with_junk
 
+from helpers.skeletons import random_batch, with_junk
 from ssl_skel.api import Backbone, Batch, PretextTask
 from ssl_skel.data.layouts import LAYOUTS, Layout, get_layout
 from ssl_skel.nn.agcn import AGCN
@@ -109,8 +109,11 @@ def test_content_at_invalid_points_changes_no_loss(name: str) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_loss_falls_on_a_toy_batch(name: str) -> None:
     layout = get_layout("nite_15", 1)
-    one_phase = {"crossclr": {"cross_from": 1.0}, "aimclr": {"mine_from": 1.0}}.get(name, {})
-    task, batch = make(name, layout, **one_phase), random_batch(layout, clips=16, frames=12, whole=True)
+    # what is learned must stand still for 30 steps: no second phase, no teacher that moves
+    still: dict[str, dict[str, float]] = {"crossclr": {"cross_from": 1.0}, "aimclr": {"mine_from": 1.0},
+                                          "dino": {"momentum": 1.0, "centre_momentum": 0.999}}
+    task = make(name, layout, **still.get(name, {}))
+    batch = random_batch(layout, clips=16, frames=12, whole=True)
     optimizer = torch.optim.Adam([p for p in task.parameters() if p.requires_grad], lr=2e-3)
     losses = []
     for number in range(30):
@@ -132,7 +135,7 @@ def test_same_seed_same_step(name: str) -> None:
     batch = random_batch(layout, clips=6)
     first, same, other = (step(make(name, layout), batch, seed)["loss"] for seed in (1, 1, 2))
     assert torch.equal(first, same)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) == (name == "reconstruct")  # the only one that draws nothing
 
 
 @pytest.mark.parametrize("name", [n for n in TRAINED if "*" in loaded(n)[0].backbones.supported])
