@@ -90,7 +90,8 @@ def _share(value: Any, size: int, rank: int, world: int) -> Any:
     if isinstance(value, torch.Tensor):
         return value.chunk(world)[rank] if value.ndim and len(value) == size else value
     if isinstance(value, Batch):
-        return Batch(*(_share(t, size, rank, world) for t in (value.xyz, value.valid, value.index)), value.layout)
+        xyz, valid, index = (_share(t, size, rank, world) for t in (value.xyz, value.valid, value.index))
+        return Batch(xyz, valid, index, value.layout)
     if isinstance(value, dict):
         return {key: _share(item, size, rank, world) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

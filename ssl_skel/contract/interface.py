@@ -98,7 +98,7 @@ def gradients_reach_all(subject: Subject) -> None:
         raise Skipped("nothing is trained")
     batch = clips(layout, max(4, subject.card.min_batch))
     for seed in range(3):  # a drawn mask may leave a parameter out once
-        loss_of(task.train(), batch, seed)["loss"].backward()
+        loss_of(task.train(), batch, seed)["loss"].backward()  # type: ignore[no-untyped-call]
     missing = [name for name, p in task.named_parameters() if p.requires_grad and p.grad is None]
     require(not missing, f"no gradient reaches {', '.join(missing[:5])}")
     bad = [name for name, p in task.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]

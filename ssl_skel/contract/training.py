@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import tempfile
@@ -51,7 +52,8 @@ def _job(subject: Subject, clips: _Few, steps: int, seed: int = SEED, folder: Pa
     if constant:
         config.update(schedule="constant", warmup=0.0)
     cfg = type(subject.resolved(clips.layout).train)(**config)
-    return TrainJob("contract", subject.task(clips.layout, seed), clips, [str(i) for i in range(len(clips))], cfg, seed,
+    return TrainJob("contract", subject.task(clips.layout, seed), clips,  # type: ignore[arg-type]
+                    [str(i) for i in range(len(clips))], cfg, seed,
                     folder or Path(tempfile.mkdtemp(prefix="ssl-skel-check-")), Runtime(torch.device("cpu")),
                     stop_after=stop_after)
 
@@ -84,13 +86,11 @@ def resuming_changes_nothing(subject: Subject) -> None:
     clips = _trained(subject)
     whole = _weights(pretrain(_job(subject, clips, 4))[0])
     with tempfile.TemporaryDirectory(prefix="ssl-skel-check-") as folder:
-        try:
+        with contextlib.suppress(Interrupted):
             pretrain(_job(subject, clips, 4, folder=Path(folder), stop_after=2))
-        except Interrupted:
-            pass
         resumed = _weights(pretrain(_job(subject, clips, 4, folder=Path(folder)))[0])
     different = [key for key in whole if not torch.equal(whole[key], resumed[key])]
-    require(not different, f"after resuming, {', '.join(different[:5])} differ: keep all state in buffers and parameters")
+    require(not different, f"after resuming, {', '.join(different[:5])} differ: state must be in buffers and parameters")
 
 
 def loss_falls(subject: Subject) -> None:
