@@ -55,6 +55,11 @@ class CrosSCLR(PretextTask):
         net = Projected(encoder, mlp(encoder.dim, encoder.dim, self.cfg.projection))
         return MomentumContrast(net, self.cfg.projection, self.cfg.queue, self.cfg.momentum, self.cfg.temperature)
 
+    @classmethod
+    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
+        """Each modality alone, and all of them fused."""
+        return (*((name,) for name in cfg.streams), tuple(cfg.streams))
+
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Two draws of the recipe, shared by the modalities."""
         clips = Clips(batch.xyz, batch.valid)

@@ -57,6 +57,11 @@ class ISC(PretextTask):
         net = Projected(encoder, mlp(encoder.dim, encoder.dim, self.cfg.projection))
         return MomentumContrast(net, self.cfg.projection, self.cfg.queue, self.cfg.momentum, self.cfg.temperature)
 
+    @classmethod
+    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
+        """Each representation alone, and both fused."""
+        return (("first",), ("second",), ("first", "second"))
+
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Two draws of the recipe, shared by the representations."""
         clips = Clips(batch.xyz, batch.valid)

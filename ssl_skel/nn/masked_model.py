@@ -134,6 +134,11 @@ class MaskedTask(PretextTask):
         self.model = MaskedModel(encoder, layout, cfg)
         self.recipe = Recipe(crop_resize=cfg.crop, rotate_euler=cfg.rotate)
 
+    @classmethod
+    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
+        """The one encoder."""
+        return (("joint",),)
+
     def puzzle(self, xyz: Tensor, valid: Tensor, noise: Tensor) -> Puzzle:
         """Choose tokens and targets.
 

@@ -89,6 +89,7 @@ def test_step_on_every_layout(name: str, layout_name: str, persons: int) -> None
     silent = [key for key, p in task.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert not silent
     assert torch.equal(torch.get_rng_state(), state)
+    assert {key for keys in task.stream_sets(task.cfg) for key in keys} == set(task.encoders())
     for encoder in task.encoders().values():
         pooled = encoder.eval()(batch.xyz, batch.valid, layout).pooled
         assert pooled.shape == (6, encoder.dim)
