@@ -163,6 +163,9 @@ class ClipSource(Protocol):
     def batch(self, index: Tensor) -> Batch:
         """Return the clips at positions `index`, resampled as in evaluation."""
 
+    def prefetch(self, index: Tensor) -> None:
+        """Start to gather the clips at positions `index`, which are asked for next."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:

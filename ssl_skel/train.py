@@ -155,7 +155,7 @@ class _Loop:
         self.gen = torch.Generator(device=self.device)
         self.flush_every = 1 if self.device.type == "cpu" else 20  # reading a loss waits for the device
         self.loss: float | None = None
-        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.orders: dict[int, Tensor] = {}  # of this epoch, and of the next where its first batch is read ahead
 
     def run(self) -> tuple[PretextTask, TrainReport]:
         state = checkpoint.load(self.job.folder, self.job.owner)
@@ -198,6 +198,9 @@ class _Loop:
         logs: dict[str, Tensor] = {}
         self.schedule.step_update(step)
         self.optimizer.zero_grad(set_to_none=True)
+        if step + 1 < self.total:
+            for part in self._indices(step + 1).chunk(cfg.accumulate):
+                self.job.clips.prefetch(part)
         for part in index.chunk(cfg.accumulate):
             with torch.no_grad():
                 views = self.inner.views(self._clips(part), self.gen)
@@ -226,11 +229,12 @@ class _Loop:
     def _indices(self, step: int) -> Tensor:
         """Positions of the clips of a step: a seeded permutation for each epoch, cut into batches."""
         epoch, at = divmod(step, self.per_epoch)
-        if self.order[0] != epoch:
+        if epoch not in self.orders:
             gen = generator(self.job.seed, "order", epoch)
-            self.order = (epoch, torch.randperm(len(self.job.clips), generator=gen).to(self.device))
+            self.orders = {key: value for key, value in self.orders.items() if key == epoch - 1}
+            self.orders[epoch] = torch.randperm(len(self.job.clips), generator=gen)
         batch = self.job.cfg.batch
-        return self.order[1][at * batch:(at + 1) * batch]
+        return self.orders[epoch][at * batch:(at + 1) * batch]
 
     def _flush(self, curves: CurveWriter) -> None:
         """Read the losses of the last steps from the device in one go, check and log them."""

@@ -72,7 +72,7 @@ class Good(PretextTask):
 SLOTS = ("init", "views", "forward", "loss", "after", "encoders")
 
 
-@pytest.fixture()
+@pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Subject]:
     """Write a plugin whose code has extra lines in named places."""
 
@@ -101,7 +101,7 @@ def test_the_good_plugin_passes_every_level_but_what_needs_a_pin(make: Callable[
     assert passed(outcomes)
 
 
-def test_two_processes_of_the_good_plugin_differ_by_batch_statistics_or_not_at_all(make: Callable[..., Subject]) -> None:
+def test_two_processes_of_the_good_plugin_equal_one(make: Callable[..., Subject]) -> None:
     assert state(distributed.two_processes_equal_one, make()) == "passed"
 
 

@@ -168,9 +168,11 @@ def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
 def _context(cell: EvalCell, where: _Where, view: SplitView, sha: str, encoders: Callable[[], dict[str, Backbone]],
              evaluator: Evaluator) -> EvalContext:
     alive = encoders() if evaluator.needs == "encoder" else {}
+    exemplars = view.train.at(view.support) if len(view.support) else None
     return EvalContext(
-        train=extract(where.out, cell, view.train, sha, encoders, where.device, labels=True), val=view.val,
-        test=extract(where.out, cell, view.test, sha, encoders, where.device, labels=False),
+        support=extract(where.out, cell, exemplars, sha, encoders, labels=True) if exemplars else None,
+        train=extract(where.out, cell, view.train, sha, encoders, labels=True), val=view.val,
+        test=extract(where.out, cell, view.test, sha, encoders, labels=False),
         num_classes=view.num_classes,
         fusion=cell.fusion, seed=cell.seed, device=where.device,
         encoders={name: alive[name] for name in cell.streams} if alive else {},

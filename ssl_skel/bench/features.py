@@ -21,19 +21,21 @@ BATCH = 64
 
 
 @torch.inference_mode()
-def encode(encoders: Mapping[str, Backbone], clips: ClipSource, device: torch.device) -> dict[str, Tensor]:
+def encode(encoders: Mapping[str, Backbone], clips: ClipSource) -> dict[str, Tensor]:
     """Encode clips in their fixed order.
 
     Args:
         encoders: Frozen encoders.
         clips: n clips.
-        device: Where they are.
 
     Returns:
         Encoder name -> (n, D) float32 on the CPU.
     """
     chunks: dict[str, list[Tensor]] = {name: [] for name in encoders}
-    for index in torch.arange(len(clips), device=device).split(BATCH):  # type: ignore[no-untyped-call]
+    indexes = torch.arange(len(clips)).split(BATCH)  # type: ignore[no-untyped-call]
+    for number, index in enumerate(indexes):
+        if number + 1 < len(indexes):
+            clips.prefetch(indexes[number + 1])
         batch = clips.batch(index)
         for name, encoder in encoders.items():
             chunks[name].append(encoder(batch.xyz, batch.valid, batch.layout).pooled.float().cpu())
@@ -41,7 +43,7 @@ def encode(encoders: Mapping[str, Backbone], clips: ClipSource, device: torch.de
 
 
 def extract(out: Path, cell: EvalCell, part: Part, encoders_sha256: str,
-            encoders: Callable[[], Mapping[str, Backbone]], device: torch.device, labels: bool) -> FeatureSet:
+            encoders: Callable[[], Mapping[str, Backbone]], labels: bool) -> FeatureSet:
     """Return the features of one part of a split, from the cache where they are there.
 
     The cache is keyed by everything that the features depend on, so splits with the same training part share it;
@@ -53,7 +55,6 @@ def extract(out: Path, cell: EvalCell, part: Part, encoders_sha256: str,
         part: Training or test part.
         encoders_sha256: Of the weights, so that a repeated pretraining does not meet old features.
         encoders: Loads the encoders, called only when the cache has nothing.
-        device: Where to encode.
         labels: Whether the labels come along; never for the test part.
 
     Raises:
@@ -65,7 +66,7 @@ def extract(out: Path, cell: EvalCell, part: Part, encoders_sha256: str,
     path = make_folder(out, "features", cell.pretrain_id) / f"{cell.dataset}-{key}.safetensors"
     features = _cached(path)
     if features is None or any(len(features.get(name, ())) != len(part) for name in cell.streams):
-        features = encode(encoders(), part.clips, device)
+        features = encode(encoders(), part.clips)
         write_atomic(path, save(features))
     return FeatureSet(streams={name: features[name] for name in cell.streams}, names=part.names,
                       subjects=part.subjects, labels=part.labels if labels else None)

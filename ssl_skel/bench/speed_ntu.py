@@ -83,7 +83,6 @@ def ntu_reader(batch: int = 12, repeats: int = 5) -> dict[str, Any]:
 
     result = compare("ntu-reader", all_by(parse_skeleton), all_by(parse_by_line), _agree, repeats)
     plain = statistics.median(_seconds(all_by(parse_with_numpy)) for _ in range(repeats))
-    result["ratio"] = result["peer_s"] / result["ours_s"]
     result["parts"] = {
         "text_mb": megabytes, "compiled": fast,
         "ours_mb_per_s": megabytes / result["ours_s"], "peer_mb_per_s": megabytes / result["peer_s"],

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from ssl_skel.data.dataset import default_root
+
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def default_data_root() -> Path:
-    """``$SSL_SKEL_DATA``, or ``data`` in the working directory."""
-    return Path(os.environ.get("SSL_SKEL_DATA") or "data")
 
 
 def data_root(command: F) -> F:
     """Add ``--data-root``."""
-    return click.option("--data-root", type=click.Path(path_type=Path), default=default_data_root,
+    return click.option("--data-root", type=click.Path(path_type=Path), default=default_root,
                         help="Folder of the prepared datasets [default: $SSL_SKEL_DATA or ./data].")(command)
 
 

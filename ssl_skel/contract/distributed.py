@@ -24,7 +24,7 @@ _STEPS = 2
 
 def two_processes_equal_one(subject: Subject) -> None:
     """After two steps the weights of the encoders agree, to rounding, with those of one process."""
-    layout, task = subject.first()
+    _, task = subject.first()
     if not any(p.requires_grad for p in task.parameters()):
         raise Skipped("nothing is trained")
     with tempfile.TemporaryDirectory(prefix="ssl-skel-check-") as folder:

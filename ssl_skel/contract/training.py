@@ -90,7 +90,7 @@ def resuming_changes_nothing(subject: Subject) -> None:
             pretrain(_job(subject, clips, 4, folder=Path(folder), stop_after=2))
         resumed = _weights(pretrain(_job(subject, clips, 4, folder=Path(folder)))[0])
     different = [key for key in whole if not torch.equal(whole[key], resumed[key])]
-    require(not different, f"after resuming, {', '.join(different[:5])} differ: state must be in buffers and parameters")
+    require(not different, f"after resuming, {', '.join(different[:5])} differ; state belongs in buffers or parameters")
 
 
 def loss_falls(subject: Subject) -> None:

@@ -54,6 +54,10 @@ class Part:
         return load_clips(self._dataset.store, self.positions, self._family, scale=self._dataset.card.scale,
                           frames=self._frames, device=self._device, budget=self._budget)
 
+    def at(self, positions: NDArray[np.int64]) -> Part:
+        """The clips at other positions of the same store, opened in the same way."""
+        return Part(self._dataset, positions, self._family, self._frames, self._device, self._budget)
+
     def free(self) -> None:
         """Let the clips go; they are loaded again when asked for."""
         self.__dict__.pop("clips", None)

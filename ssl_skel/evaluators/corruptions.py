@@ -45,6 +45,10 @@ class ChangedClips:
         """Return the changed clips at positions `index`."""
         return self._change(self._clips.batch(index))
 
+    def prefetch(self, index: Tensor) -> None:
+        """Start to gather the clips at positions `index`."""
+        self._clips.prefetch(index)
+
 
 def noise(batch: Batch, size: float, gen: torch.Generator) -> Batch:
     """Add Gaussian noise to each joint and axis, its sd a share of the clip's mean bone length."""

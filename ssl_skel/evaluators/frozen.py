@@ -49,4 +49,4 @@ class FrozenProbe:
             raise SkelError("this evaluator needs the encoders and the test clips", "Set needs = 'encoder'.")
         for encoder in self._ctx.encoders.values():
             encoder.eval()
-        return self.scores(encode(self._ctx.encoders, ChangedClips(clips, change), self._ctx.device))
+        return self.scores(encode(self._ctx.encoders, ChangedClips(clips, change)))

@@ -11,7 +11,7 @@ def test_linear_probe_reaches_the_loss_of_sklearn():
     got = speed_probe.linear_probe(train=300, dim=24, classes=4)
     assert set(got) == KEYS
     assert got["what"] == "linear-probe"
-    assert got["ratio"] == pytest.approx(got["ours_s"] / got["peer_s"])
+    assert got["ratio"] == pytest.approx(got["peer_s"] / got["ours_s"])
     assert got["parts"]["worst_excess"] <= 1e-4
     assert len(got["parts"]["loss_ours"]) == 11
 

@@ -19,6 +19,9 @@ class Source:
     def __len__(self) -> int:
         return len(self.xyz)
 
+    def prefetch(self, index: Tensor) -> None:
+        """Nothing to gather."""
+
     def batch(self, index: Tensor) -> Batch:
         return Batch(self.xyz[index], self.valid[index], index, self.layout)
 
