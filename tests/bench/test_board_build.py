@@ -156,6 +156,12 @@ def test_rows_that_differ_in_what_matters_are_ranked_apart(change: dict[str, Any
     assert other.differs == (said,)
 
 
+def test_long_settings_that_differ_at_their_end_are_told_apart() -> None:
+    lists = [[0.1] * 40, [0.1] * 39 + [0.2]]
+    pairs = [make_record(0.5, plugin=f"p{i}", config__evaluator={"l2": values}) for i, values in enumerate(lists)]
+    assert len(only(board_of(pairs)).tracks) == 2
+
+
 def test_backbone_streams_and_method_settings_do_not_part_rows() -> None:
     pairs = [make_record(0.5), make_record(0.6, backbone="dgcnn"), make_record(0.7, streams="t+s", fusion="concat"),
              make_record(0.8, plugin="moco", config__task={"queue": 8}, config__train={"epochs": 10, "lr": 1.0})]
@@ -247,17 +253,11 @@ def test_changed_predictions_stop_the_board(tmp_path: Path) -> None:
 
 
 def test_a_stale_row_says_which_part_changed() -> None:
-    pairs = [make_record(0.5), make_record(0.6, plugin="moco")]
-
-    def current(record: Record) -> dict[str, str] | None:
-        if record.cell.plugin == "moco":
-            return None
-        return {**record.digests.model_dump(), "plugin": "new", "core": "new"}
-
-    table = only(board_of(pairs, current=current))
+    pairs = [make_record(0.5), make_record(0.5, seed=1), make_record(0.6, plugin="moco"),
+             make_record(0.6, plugin="moco", seed=1)]
+    table = only(board_of(pairs, stale={pairs[0][0].id: ("plugin",), pairs[1][0].id: ("core",)}))
     assert row_of(table, "simclr").stale == ("core", "plugin")
     assert row_of(table, "moco").stale == ()
-    assert only(board_of(pairs)).tracks[0].rows[0].stale == ()
 
 
 def test_costs_are_means_over_seeds_of_what_was_measured() -> None:

@@ -120,15 +120,22 @@ def test_changed_predictions_are_noticed(store: RecordStore) -> None:
 
 
 def test_a_record_that_became_stale_is_noticed(store: RecordStore) -> None:
-    def fresh(record: Record) -> dict[str, str]:
-        return {"plugin": record.digests.plugin}
+    def fresh(record: Record) -> dict[str, str] | None:
+        return {"plugin": record.digests.plugin} if record.cell.plugin == "moco" else None
+
+    def changed(record: Record) -> dict[str, str]:
+        return {"plugin": "changed"}
 
     write_boards(store, current=fresh)
     assert check_boards(store, current=fresh) == ["all"]
-    with pytest.raises(DigestMismatch):
-        check_boards(store, current=lambda record: {"plugin": "changed"})
-    write_boards(store, current=lambda record: {"plugin": "changed"})
+    with pytest.raises(DigestMismatch, match=r"does not say what has changed since record \w+ was made: plugin"):
+        check_boards(store, current=changed)
+    write_boards(store, current=changed)
+    assert check_boards(store, current=changed) == ["all"]
+    assert check_boards(store) == ["all"], "without a registry the marks are taken as they are"
     assert "stale: plugin changed since" in (store.root / "boards/all/board.md").read_text()
+    with pytest.raises(DigestMismatch, match="made: nothing"):
+        check_boards(store, current=fresh)
 
 
 def test_foreign_files_are_not_overwritten(store: RecordStore) -> None:

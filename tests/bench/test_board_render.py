@@ -115,7 +115,7 @@ def evil_board() -> Board:
     other = make_record(0.4, label=EVIL[:60], streams=EVIL, config__task={EVIL: "b"}, primary=EVIL,
                         metrics={EVIL: 0.4, "top1": 0.4})[0]
     board = build_board(BoardInput([raw, other], families={"simclr": EVIL}, published=load_published(),
-                                   current=lambda record: {EVIL: "x"}), "made-up", EVIL, EVIL)
+                                   stale={raw.id: [EVIL]}), "made-up", EVIL, EVIL)
     table = board.tables[0]
     beside = dataclasses.replace(load_row(), method=EVIL, venue=EVIL, source=EVIL, notes=EVIL, backbone=EVIL)
     return dataclasses.replace(board, tables=(dataclasses.replace(table, published=(beside,)), *board.tables[1:]))

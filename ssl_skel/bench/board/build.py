@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import string
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ssl_skel.bench.board import comparable
@@ -21,8 +21,6 @@ SUPERVISED = "finetune"
 
 TIE = 1e-9
 
-Current = Callable[[Record], Mapping[str, str] | None]
-
 
 @dataclass(frozen=True)
 class BoardInput:
@@ -34,7 +32,7 @@ class BoardInput:
         failures: Say why a planned cell has no record.
         published: Shown beside.
         families: Plugin -> family.
-        current: Gives the digests that a record would carry today, by name of the part; None where unknown.
+        stale: Record id -> parts that have changed since it was made.
         predictions: Reads the predictions of a record, for paired comparisons; None leaves these out.
     """
 
@@ -43,7 +41,7 @@ class BoardInput:
     failures: Sequence[Failure] = ()
     published: PublishedFile | None = None
     families: Mapping[str, str] = field(default_factory=dict)
-    current: Current | None = None
+    stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     predictions: PredictionSource | None = None
 
 
@@ -106,7 +104,7 @@ class _Builder:
             digests = record.digests
             what = (digests.config, digests.plugin, digests.core, digests.dataset, digests.split)
             groups[row_key(record.cell), what].append(record)
-        rows = [make_row(row, records, self.given.families.get(row.plugin, ""), self.given.current)
+        rows = [make_row(row, records, self.given.families.get(row.plugin, ""), self.given.stale)
                 for (row, _), records in sorted(groups.items())]
         return variants(rows)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ssl_skel.bench.record import Record
-from ssl_skel.ids import canonical
+from ssl_skel.ids import canonical, digest
 
 BUDGET = "budget"
 SHORT = 60
@@ -38,7 +38,9 @@ def conditions(record: Record) -> dict[str, str]:
     }
     if not untrained(record):
         steps = train.get("max_steps")
-        found[BUDGET] = f"{_short(train.get('epochs'))} epochs" + (f", at most {steps} steps" if steps else "")
+        epochs = train.get("epochs")
+        found[BUDGET] = f"{_short(epochs)} epoch{'s' if epochs != 1 else ''}"
+        found[BUDGET] += f", at most {_short(steps)} steps" if steps else ""
     return found
 
 
@@ -108,6 +110,9 @@ def _preprocessing(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    """Text that is equal for equal values only, however long they are."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_short(item)}" for key, item in sorted(flat(value).items()))[:200]
-    return str(value)[:SHORT]
+        text = ", ".join(f"{key} {_short(item)}" for key, item in sorted(flat(value).items()))
+    else:
+        text = str(value)
+    return text if len(text) <= SHORT else f"{text[:SHORT // 2]}… ({digest(text)[:8]})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from ssl_skel import fsio, yamlio
 from ssl_skel.bench.board.ablation import AblationGrid, find_ablations
-from ssl_skel.bench.board.build import BoardInput, Current, build_board
+from ssl_skel.bench.board.build import BoardInput, build_board
 from ssl_skel.bench.board.data import render_csv, render_json
 from ssl_skel.bench.board.html import render_html
 from ssl_skel.bench.board.model import FLOOR, Board
@@ -30,6 +30,9 @@ ALL = "all"
 MANIFEST = "manifest.json"
 FILES = {"html": "index.html", "md": "board.md", "csv": "board.csv", "json": "board.json", "tex": "board.tex"}
 MAX_MANIFEST_BYTES = 50_000_000
+Current = Callable[[Record], Mapping[str, str] | None]
+"""Gives the digests that a record would carry today, by name of the part; None where that is unknown."""
+
 AGAIN = "Render it again with `ssl-skel bench board`."
 
 
@@ -40,6 +43,7 @@ class Manifest(Model):
         records: Ids of all records that went in.
         planned: Cells that were waited for.
         families: Plugin -> family, as the cards said.
+        stale: Record -> parts that had changed since it was made.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
@@ -50,6 +54,7 @@ class Manifest(Model):
     records: tuple[CellId, ...]
     planned: tuple[PlannedCell, ...]
     families: dict[str, str]
+    stale: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -111,18 +116,30 @@ def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
         or (request.suite or "All records"),
         baseline=request.baseline or (plan.baseline if plan else "") or (old.baseline if old else "") or FLOOR,
         incomplete=request.incomplete, records=(), planned=plan.cells if plan else old.planned if old else (),
-        families=dict(request.families if request.families is not None else _families(records)))
-    return _render(store, records, manifest, request.current)
+        families=dict(request.families if request.families is not None else _families(records)),
+        stale=_stale(records, request.current))
+    return _render(store, records, manifest)
 
 
-def _render(store: RecordStore, records: Iterable[Record], wanted: Manifest, current: Current | None) -> Rendered:
+def _stale(records: Iterable[Record], current: Current | None) -> dict[str, tuple[str, ...]]:
+    """Parts in which records differ from what they would be today; records that differ in nothing are left out."""
+    found = {}
+    for record in records if current else ():
+        had, now = record.digests.model_dump(), (current(record) if current else None) or {}
+        if parts := tuple(sorted(part for part, value in now.items() if had.get(part) != value)):
+            found[record.id] = parts
+    return found
+
+
+def _render(store: RecordStore, records: Iterable[Record], wanted: Manifest) -> Rendered:
     suite = None if wanted.name == ALL else wanted.name
     chosen = _choose(records, suite, wanted.planned)
     given = BoardInput(chosen, wanted.planned, store.failures() if wanted.incomplete else (), load_published(),
-                       wanted.families, current, store.read_predictions)
+                       wanted.families, wanted.stale, store.read_predictions)
     board = build_board(given, wanted.name, wanted.title, wanted.baseline, wanted.incomplete)
     return Rendered(board, tuple(find_ablations(chosen)),
-                    wanted.model_copy(update={"records": board.record_ids}))
+                    wanted.model_copy(update={"records": board.record_ids, "stale": {
+                        name: parts for name, parts in wanted.stale.items() if name in board.record_ids}}))
 
 
 def _choose(records: Iterable[Record], suite: str | None, planned: Iterable[PlannedCell]) -> list[Record]:
@@ -197,7 +214,7 @@ def check_boards(store: RecordStore, suite: str | None = None, current: Current 
     Args:
         store: Where records and boards are.
         suite: Only the board of this suite; None checks all boards.
-        current: As it was when the boards were written.
+        current: Fails on a record that became stale since its board was written; None takes the marks as they are.
 
     Returns:
         Names of the boards that were checked.
@@ -232,7 +249,9 @@ def _check_board(store: RecordStore, records: list[Record], folder: Path, curren
         if record_id not in here:
             raise BadRecord(f"record {record_id}, which board {manifest.name!r} was made from, is gone",
                             "Restore it, or render the board again without it.")
-    rendered = _render(store, records, manifest, current)
+    if current is not None:
+        _check_stale(manifest, [record for record in records if record.id in manifest.records], current)
+    rendered = _render(store, records, manifest)
     added = sorted(set(rendered.manifest.records) - set(manifest.records))
     if added:
         raise DigestMismatch(f"board {manifest.name!r} lacks record {added[0]}", AGAIN)
@@ -244,6 +263,15 @@ def _check_board(store: RecordStore, records: list[Record], folder: Path, curren
             raise DigestMismatch(f"can't read {folder / name}: {error.strerror}", AGAIN) from None
         if found != text.encode("utf-8", "backslashreplace"):
             raise DigestMismatch(f"{folder / name} is not what its records give{_where(found, text)}", AGAIN)
+
+
+def _check_stale(manifest: Manifest, records: list[Record], current: Current) -> None:
+    now = _stale(records, current)
+    for record_id in sorted(set(now) | set(manifest.stale)):
+        if now.get(record_id) != manifest.stale.get(record_id):
+            parts = ", ".join(now.get(record_id, ())) or "nothing"
+            raise DigestMismatch(f"board {manifest.name!r} does not say what has changed since record {record_id} was "
+                                 f"made: {parts}", AGAIN)
 
 
 def _where(found: bytes, text: str) -> str:

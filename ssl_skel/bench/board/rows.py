@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_skel.bench.board.comparable import differing_keys, flat
@@ -14,25 +14,25 @@ from ssl_skel.bench.record import Record
 from ssl_skel.bench.stats import Spread, spread
 
 
-def make_row(key: RowKey, records: Sequence[Record], family: str,
-             current: Callable[[Record], Mapping[str, str] | None] | None) -> Row:
+def make_row(key: RowKey, records: Sequence[Record], family: str, stale: Mapping[str, Sequence[str]]) -> Row:
     """Summarise the records of one row.
 
     Args:
         key: Of the row.
         records: At least one; they differ in the seed only.
         family: Of the plugin.
-        current: Digests that a record would carry today; None where unknown.
+        stale: Record id -> parts that have changed since.
     """
     ordered = tuple(sorted(records, key=lambda record: (record.cell.seed, record.id)))
     primary = ordered[0].primary
     values = [record.metrics[primary] for record in ordered]
     over = spread(values)
+    parts = {part for record in ordered for part in stale.get(record.id, ())}
     others = sorted({name for record in ordered for name in record.metrics} - {primary})
     return Row(key, family=family, records=ordered, mean=over.mean, sd=over.sd if over.n > 1 else None,
                interval=_interval(ordered, over),
                metrics={name: _mean([record.metrics.get(name) for record in ordered]) or 0.0 for name in others},
-               cost=_cost(ordered), stale=_stale(ordered, current))
+               cost=_cost(ordered), stale=tuple(sorted(parts)))
 
 
 def _interval(records: Sequence[Record], over: Spread) -> Interval | None:
@@ -54,17 +54,6 @@ def _cost(records: Sequence[Record]) -> Cost:
     peaks = [max((record.cost.get(name) or 0.0 for name in ("pretrain_peak_mb", "eval_peak_mb", "peak_mb")),
                  default=0.0) for record in records]
     return Cost(mean("params"), mean("pretrain_hours"), mean("samples_per_s"), max(peaks) or None)
-
-
-def _stale(records: Sequence[Record],
-           current: Callable[[Record], Mapping[str, str] | None] | None) -> tuple[str, ...]:
-    if current is None:
-        return ()
-    changed = set()
-    for record in records:
-        had = record.digests.model_dump()
-        changed |= {part for part, now in (current(record) or {}).items() if had.get(part) != now}
-    return tuple(sorted(changed))
 
 
 def variants(rows: Sequence[Row]) -> list[Row]:

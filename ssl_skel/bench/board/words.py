@@ -29,8 +29,11 @@ def one_line(text: str) -> str:
 
 
 def metric_name(name: str) -> str:
-    """Name of a metric for people."""
-    return METRIC_NAMES.get(name, name.replace("_", " "))
+    """Name of a metric for people; what stands before a known one stays before it (``k20_top1``)."""
+    for known, text in METRIC_NAMES.items():
+        if name == known or name.endswith(f"_{known}"):
+            return f"{name.removesuffix(known)}{text}".replace("_", " ")
+    return name.replace("_", " ")
 
 
 def percent(value: float | None) -> str:
@@ -145,9 +148,9 @@ def track_title(track: Track) -> str:
 
 def conditions(track: Track) -> str:
     """What the rows of a track have in common."""
-    wanted = ("preprocessing", "frames", "training clips", "test clips", "budget", "protocol settings")
+    wanted = ("preprocessing", "frames", "training clips", "test clips", "budget")
     return "; ".join(f"{name} {track.conditions[name]}" for name in wanted
-                     if track.conditions.get(name) not in (None, "", "defaults", "None"))
+                     if track.conditions.get(name) not in (None, "", "None"))
 
 
 def hidden(table: Table) -> str:
