@@ -38,6 +38,9 @@ class _Few:
     def sample(self, *args: object) -> Batch:
         return self.inner.sample(*args)  # type: ignore[attr-defined, no-any-return]
 
+    def prefetch(self, index: Tensor) -> None:
+        """Nothing to gather."""
+
 
 def _clips(count: int) -> _Few:
     view = open_split("synthetic", "xsub", frames=12)

@@ -76,7 +76,7 @@ def moving_context(persons: int = 1, streams: int = 1, fusion: str = "single", n
     device = torch.device("cpu")
 
     def part(source: Source, who: Tensor, known: Tensor | None, prefix: str) -> FeatureSet:
-        features = {name: value.clone() for name, value in encode(encoders, source, device).items()}
+        features = {name: value.clone() for name, value in encode(encoders, source).items()}
         return FeatureSet(features, [f"{prefix}{i:03d}" for i in range(len(source))], who, known)
 
     ctx = EvalContext(train=part(train, subjects, labels, "train"), val=subjects == 3,
