@@ -65,13 +65,14 @@ class Side:
     def __init__(
         self, side: str, batch: int, points: int, k: int, precision: str, reduction: str, device: str
     ) -> None:
-        torch.manual_seed(0)
         self.device, self.reduction = torch.device(device), reduction
         self.target = clouds(batch, points).to(self.device)
         self.positions = self.target[..., :3].contiguous()
         self.valid = torch.ones(batch, points, dtype=torch.bool, device=self.device)
         self.bf16 = precision == "bf16" and side == "ours"
-        encoder, decoder = DGCNN(DGCNNConfig(k=k), LAYOUTS["kinect_v1_20"]), FoldingNet(1024)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            encoder, decoder = DGCNN(DGCNNConfig(k=k), LAYOUTS["kinect_v1_20"]), FoldingNet(1024)
         self.encoder, self.decoder = (encoder, decoder) if side == "ours" else _textbook(encoder, decoder, k)
         parameters = [*self.encoder.to(self.device).parameters(), *self.decoder.to(self.device).parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=side == "ours")

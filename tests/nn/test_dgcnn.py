@@ -174,3 +174,16 @@ def test_a_step_never_waits_for_the_device():
     loss = chamfer(decoder(net(xyz, valid, LAYOUT, max_points=100).pooled), target, valid.flatten(1))
     loss.backward()
     assert all(p.grad.shape == p.shape for p in [*net.parameters(), *decoder.parameters()])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_compiles_with_breaks_to_the_same_loss():
+    xyz, valid = clips(14, dtype=torch.float32)
+    net = DGCNN(DGCNNConfig(k=3, widths=(4,), dim=8), LAYOUT)
+    compiled = torch.compile(copy.deepcopy(net), backend="aot_eager")
+    expected, out = net(xyz, valid, LAYOUT).pooled, compiled(xyz, valid, LAYOUT).pooled
+    torch.testing.assert_close(out, expected)
+    expected.sum().backward()
+    out.sum().backward()
+    torch.testing.assert_close(compiled.head.linear.weight.grad, net.head.linear.weight.grad)
