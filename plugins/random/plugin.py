@@ -19,11 +19,6 @@ class Random(PretextTask):
         super().__init__(cfg, backbone, layout)
         self.backbone = backbone().requires_grad_(False)
 
-    @classmethod
-    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
-        """The one encoder."""
-        return (("random",),)
-
     def forward(self, views: Any) -> dict[str, Tensor]:
         """A zero that depends on no parameter; the card asks for no epoch, so training never calls it."""
         return {"loss": torch.zeros((), device=views.xyz.device)}
