@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.tiny import BODY, CARD, Workshop
 
+from helpers.tiny import BODY, CARD, Workshop
 from ssl_skel import ids
 from ssl_skel.bench.cells import Plan
 from ssl_skel.data.store import Store
@@ -80,7 +80,6 @@ def test_ids_change_with_the_data(shop: Workshop, monkeypatch: pytest.MonkeyPatc
 
 def test_ids_change_with_versions(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     from helpers.tiny import TinyNet
-
     from ssl_skel.evaluators.knn import KNN
 
     before = ids_of(shop.plan())

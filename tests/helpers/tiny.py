@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from ssl_skel.api import Backbone, Features, TaskConfig
 from ssl_skel.bench.cells import Plan
+from ssl_skel.bench.executors.inline import InlineExecutor
 from ssl_skel.bench.request import Asked, plan_of
+from ssl_skel.bench.run import RunOptions, run_plan
 from ssl_skel.data.card import DatasetCard, Index, Masks, Split, by_name
 from ssl_skel.data.clip import RawClip
 from ssl_skel.data.layouts import Layout
@@ -120,8 +122,6 @@ from ssl_skel.errors import SkelError
 
 class Config(TaskConfig):
     scale: float = 1.0
-    nap: float = 0.0
-    journal: str = ""
 
 
 class Plugin(PretextTask):
@@ -147,11 +147,10 @@ class Plugin(PretextTask):
 
     def after_step(self, step, total):
         self.centre += 0.1 * (self.head.bias.detach() - self.centre)
-        if self.cfg.journal:
-            with open(self.cfg.journal, "a") as handle:
+        if "TINY_JOURNAL" in os.environ:
+            with open(os.environ["TINY_JOURNAL"], "a") as handle:
                 handle.write(f"{os.getpid()} {step}\\n")
-        if self.cfg.nap:
-            time.sleep(self.cfg.nap)
+        time.sleep(float(os.environ.get("TINY_NAP", "0")))
 
     def encoders(self):
         return {"encoder": self.encoder}
@@ -210,6 +209,12 @@ class Workshop:
             asked.update(names=names or ("tiny",), datasets=datasets, evaluators=evaluators)
         return plan_of(Asked(suite=suite, device="cpu", **asked), self.catalogue(), self.root / "data")
 
+    def run_here(self, plan: Plan, **options: Any) -> int:
+        """Run a plan inline, in this process; returns the exit code."""
+        chosen = RunOptions(**{"out": self.out, "data_root": self.root / "data", "plugins": (str(self.root),),
+                               "device": "cpu", **options})
+        return run_plan(plan, self.catalogue(), InlineExecutor, chosen)
+
     def command(self, *arguments: str) -> list[str]:
         """A command line that knows this folder."""
         return [sys.executable, "-m", "ssl_skel", *arguments]
@@ -223,7 +228,13 @@ class Workshop:
     def bench_run(self, *arguments: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """Run ``bench run`` in a process of its own."""
         return subprocess.run(self.command("bench", "run", *self.run_arguments, *arguments), capture_output=True,
-                              text=True, env=environment(), timeout=120, **kwargs)
+                              text=True, timeout=240, **{"env": environment(), **kwargs})
+
+    def start_run(self, *arguments: str, nap: float = 0.0, journal: Path | None = None) -> subprocess.Popen[str]:
+        """Start ``bench run``; every training step rests for `nap` seconds and is noted in `journal`."""
+        told = {"TINY_NAP": str(nap), **({"TINY_JOURNAL": str(journal)} if journal else {})}
+        return subprocess.Popen(self.command("bench", "run", *self.run_arguments, *arguments), env=environment() | told,
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def environment() -> dict[str, str]:

@@ -104,7 +104,8 @@ def make_scale(table: Table, published: bool = True) -> Scale:
         return Scale(0.0, 100.0, (0.0, 50.0, 100.0))
     if published:
         values += [row.value for row in table.published if row.value >= min(values)]
-    low, high, step = _nice(min(values), max(values), 4)
+    # At least one point wide, also where every number is 100 %.
+    low, high, step = _nice(min(*values, 99.0), max(*values, min(values) + 1.0), 4)
     low, high = max(0.0, low), min(100.0, high)
     count = round((high - low) / step)
     return Scale(low, high, tuple(round(low + i * step, 6) for i in range(count + 1)))
