@@ -148,8 +148,9 @@ class MaskedBatchNorm(nn.Module):
     def _track(self, stats: Tensor) -> None:
         count, mean, var = stats
         step = self.momentum * (count > 0)
-        self.running_mean.add_(step * (mean - self.running_mean))
-        self.running_var.add_(step * (var * (count / (count - 1).clamp(min=1)) - self.running_var))
+        # through `data`: autograd holds both for an unmasked pass before this one, whose gradient does not read them
+        self.running_mean.data.add_(step * (mean - self.running_mean))
+        self.running_var.data.add_(step * (var * (count / (count - 1).clamp(min=1)) - self.running_var))
         self.num_batches_tracked.add_((count > 0).any())
 
     def extra_repr(self) -> str:
