@@ -11,13 +11,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ssl_skel.data.layouts import Layout
+
+if TYPE_CHECKING:
+    from ssl_skel.schema import TrainConfig
 
 __all__ = [
     "Backbone", "Batch", "ClipSource", "EvalContext", "EvalResult", "Evaluator", "Event", "Executor", "FeatureSet",
@@ -83,6 +86,19 @@ class Backbone(nn.Module):
     def __init__(self, cfg: Any, layout: Layout) -> None:
         super().__init__()
 
+    @classmethod
+    def check(cls, cfg: Any, layout: Layout, frames: int) -> None:
+        """Refuse, when planned, clips that the network can't encode.
+
+        Args:
+            cfg: Validated instance of `Config`.
+            layout: Of the clips.
+            frames: T, to which every clip is resampled.
+
+        Raises:
+            SkelError: With the reason.
+        """
+
     def forward(self, xyz: Tensor, valid: Tensor, layout: Layout) -> Features:
         """Encode clips.
 
@@ -134,6 +150,16 @@ class PretextTask(nn.Module):
     @classmethod
     def check(cls, cfg: Any, layout: Layout) -> None:
         """Refuse, when planned, what the method can't do with these clips.
+
+        Raises:
+            SkelError: With the reason.
+        """
+
+    @classmethod
+    def check_training(cls, cfg: Any, layout: Layout, train: TrainConfig) -> None:
+        """Refuse, when planned, a training that the method can't do: batch, frames.
+
+        Not called for a method that is not trained.
 
         Raises:
             SkelError: With the reason.

@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_skel.api import BackboneFactory, Batch, Layout
 from ssl_skel.nn.heads import mlp
 from ssl_skel.nn.losses import info_nce_logits
-from ssl_skel.nn.moco import MomentumContrast, Projected, mined_info_nce
+from ssl_skel.nn.moco import MomentumContrast, Projected, QueuedTask, mined_info_nce
 from ssl_skel.nn.streams import Method, PairConfig, StreamTask, encode
 from ssl_skel.nn.views import Clips, Recipe, augment
 
@@ -97,7 +97,7 @@ class AimCLRStream(Method):
         self.mining.fill_(step >= self.cfg.mine_from * total)
 
 
-class AimCLR(StreamTask):
+class AimCLR(QueuedTask, StreamTask):
     """AimCLR."""
 
     Config = AimCLRConfig

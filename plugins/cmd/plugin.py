@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout, PretextTask
+from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout
 from ssl_skel.nn.heads import mlp
 from ssl_skel.nn.losses import distribution_kl
-from ssl_skel.nn.moco import MomentumContrast, Projected
-from ssl_skel.nn.streams import PairConfig, streamed
+from ssl_skel.nn.moco import MomentumContrast, Projected, QueuedTask
+from ssl_skel.nn.streams import ModalTask, PairConfig, streamed
 from ssl_skel.nn.views import Clips, Modality, Recipe, augment
 
 
@@ -44,7 +44,7 @@ class CMDConfig(PairConfig):
     weight: float = Field(1.0, ge=0)
 
 
-class CMD(PretextTask):
+class CMD(QueuedTask, ModalTask):
     """Cross-modal mutual distillation."""
 
     Config = CMDConfig
@@ -57,11 +57,6 @@ class CMD(PretextTask):
     def _stream(self, encoder: Backbone) -> MomentumContrast:
         net = Projected(encoder, mlp(encoder.dim, encoder.dim, self.cfg.projection))
         return MomentumContrast(net, self.cfg.projection, self.cfg.queue, self.cfg.momentum, self.cfg.temperature)
-
-    @classmethod
-    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
-        """Each modality alone, and all of them fused."""
-        return (*((name,) for name in cfg.streams), tuple(cfg.streams))
 
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Two draws of the recipe, shared by the modalities."""
@@ -80,7 +75,7 @@ class CMD(PretextTask):
         return {"loss": info + self.cfg.weight * kl, "contrast": info.detach(), "distillation": kl.detach()}
 
     def _distil(self, student: Tensor, teacher: Tensor) -> Tensor:
-        near, place = teacher.topk(min(self.cfg.topk, self.cfg.queue), dim=1)
+        near, place = teacher.topk(self.cfg.topk, dim=1)
         return distribution_kl(student.gather(1, place), near, self.cfg.student_temperature,
                                self.cfg.teacher_temperature)
 

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout, PretextTask
+from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout
 from ssl_skel.nn.heads import mlp
-from ssl_skel.nn.moco import MomentumContrast, Projected, mined_info_nce
-from ssl_skel.nn.streams import PairConfig, streamed
+from ssl_skel.nn.moco import MomentumContrast, Projected, QueuedTask, mined_info_nce
+from ssl_skel.nn.streams import ModalTask, PairConfig, streamed
 from ssl_skel.nn.views import Clips, Modality, augment
 
 
@@ -39,7 +39,7 @@ class CrosSCLRConfig(PairConfig):
     context: bool = True
 
 
-class CrosSCLR(PretextTask):
+class CrosSCLR(QueuedTask, ModalTask):
     """CrosSCLR."""
 
     Config = CrosSCLRConfig
@@ -54,11 +54,6 @@ class CrosSCLR(PretextTask):
     def _stream(self, encoder: Backbone) -> MomentumContrast:
         net = Projected(encoder, mlp(encoder.dim, encoder.dim, self.cfg.projection))
         return MomentumContrast(net, self.cfg.projection, self.cfg.queue, self.cfg.momentum, self.cfg.temperature)
-
-    @classmethod
-    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
-        """Each modality alone, and all of them fused."""
-        return (*((name,) for name in cfg.streams), tuple(cfg.streams))
 
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Two draws of the recipe, shared by the modalities."""

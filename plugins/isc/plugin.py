@@ -8,13 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout, PretextTask, TaskConfig
+from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout, TaskConfig
 from ssl_skel.nn.agcn import AGCN
 from ssl_skel.nn.bigru import BiGRU
 from ssl_skel.nn.heads import mlp
-from ssl_skel.nn.moco import MomentumContrast, Projected
+from ssl_skel.nn.moco import MomentumContrast, Projected, QueuedTask
 from ssl_skel.nn.stgcn import STGCN
 from ssl_skel.nn.views import Clips, Recipe, augment
+from ssl_skel.yamlio import validate
 
 PARTNERS: dict[str, type[Backbone]] = {"agcn": AGCN, "stgcn": STGCN, "bigru": BiGRU}
 
@@ -41,7 +42,7 @@ class ISCConfig(TaskConfig):
     projection: int = Field(128, ge=1)
 
 
-class ISC(PretextTask):
+class ISC(QueuedTask):
     """Inter-skeleton contrast of two representations."""
 
     Config = ISCConfig
@@ -56,6 +57,11 @@ class ISC(PretextTask):
     def _contrast(self, encoder: Backbone) -> MomentumContrast:
         net = Projected(encoder, mlp(encoder.dim, encoder.dim, self.cfg.projection))
         return MomentumContrast(net, self.cfg.projection, self.cfg.queue, self.cfg.momentum, self.cfg.temperature)
+
+    @classmethod
+    def check(cls, cfg: Any, layout: Layout) -> None:
+        """Refuse wrong keys of the partner."""
+        validate(PARTNERS[cfg.partner].Config, cfg.partner_config, f"isc: partner_config of {cfg.partner}")
 
     @classmethod
     def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import Field
 from torch import Tensor
 
+from ssl_skel.api import Layout
+from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.losses import motion_target, normalise_target
 from ssl_skel.nn.masked_model import MaskedConfig, MaskedTask, Puzzle, motion_scores
 from ssl_skel.nn.transformer import patch
+
+if TYPE_CHECKING:
+    from ssl_skel.schema import TrainConfig
 
 
 class MAMPConfig(MaskedConfig):
@@ -28,6 +35,13 @@ class MAMP(MaskedTask):
     """Masked motion prediction: tokens that move, their motion."""
 
     Config = MAMPConfig
+
+    @classmethod
+    def check_training(cls, cfg: Any, layout: Layout, train: TrainConfig) -> None:
+        """Refuse clips that are over before motion can be taken."""
+        if train.frames <= cfg.stride:
+            raise UsageMistake(f"motion over {cfg.stride} frames needs more than {train.frames} frames",
+                               "Raise train.frames or lower stride.")
 
     def puzzle(self, xyz: Tensor, valid: Tensor, noise: Tensor) -> Puzzle:
         """Hide by motion, predict motion."""

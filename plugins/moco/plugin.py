@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_skel.api import BackboneFactory, Layout
 from ssl_skel.nn.heads import mlp
-from ssl_skel.nn.moco import MomentumContrast, Projected
+from ssl_skel.nn.moco import MomentumContrast, Projected, QueuedTask
 from ssl_skel.nn.streams import Method, PairConfig, StreamTask
 from ssl_skel.nn.views import Clips
 
@@ -48,7 +48,7 @@ class MoCoStream(Method):
         self.moco.after_step()
 
 
-class MoCo(StreamTask):
+class MoCo(QueuedTask, StreamTask):
     """SkeletonCLR."""
 
     Config = MoCoConfig

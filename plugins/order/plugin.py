@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ssl_skel.api import BackboneFactory, Batch, Layout
+from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.heads import mlp
 from ssl_skel.nn.streams import Method, StreamConfig, StreamTask
 from ssl_skel.nn.views import Clips, Recipe, augment, resample
+
+if TYPE_CHECKING:
+    from ssl_skel.schema import TrainConfig
 
 
 class OrderConfig(StreamConfig):
@@ -70,6 +74,14 @@ class Order(StreamTask):
         super().__init__(cfg, backbone, layout)
         table = torch.tensor(list(itertools.permutations(range(cfg.segments))))
         self.register_buffer("orders", table, persistent=False)
+
+    @classmethod
+    def check_training(cls, cfg: Any, layout: Layout, train: TrainConfig) -> None:
+        """Refuse clips of fewer frames than segments."""
+        super().check_training(cfg, layout, train)
+        if train.frames < cfg.segments:
+            raise UsageMistake(f"{train.frames} frames can't be cut into {cfg.segments} segments",
+                               "Raise train.frames or lower segments.")
 
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Clips in a random order each, and which it is."""

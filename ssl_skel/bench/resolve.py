@@ -127,16 +127,20 @@ def resolve(catalogue: Catalogue, suite: Suite, entry: SuiteEntry, dataset: str,
         merge(backbone.config, card.backbone_config if own else {}, on_dataset.backbone if own else {}, entry.backbone,
               *(s.backbone for s in said)), f"{where}: backbone {backbone.name}")
     _check_limits(card, layout, train, where)
-    known = _ask(task, config, layout, where)
+    known = _ask(task, config, backbone_class, backbone_config, layout, train, where)
     sets = entry.streams if entry.streams is not None else known
     _check_streams(sets, known, where)
     return Resolved(task, config, train, backbone, backbone_class, backbone_config, sets)
 
 
-def _ask(task: type[PretextTask], config: BaseModel, layout: Layout, where: str) -> tuple[tuple[str, ...], ...]:
-    """Let the method refuse, and name its sets of encoders."""
+def _ask(task: type[PretextTask], config: BaseModel, backbone: type[Backbone], backbone_config: BaseModel,
+         layout: Layout, train: TrainConfig, where: str) -> tuple[tuple[str, ...], ...]:
+    """Let method and backbone refuse, and name the sets of encoders."""
     try:
+        backbone.check(backbone_config, layout, train.frames)
         task.check(config, layout)
+        if train.epochs:
+            task.check_training(config, layout, train)
         return tuple(tuple(names) for names in task.stream_sets(config))
     except SkelError:
         raise

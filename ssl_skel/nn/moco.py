@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_skel.api import Backbone, Layout
+from ssl_skel.api import Backbone, Layout, PretextTask
+from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.losses import info_nce
 from ssl_skel.nn.momentum import Momentum
-from ssl_skel.nn.queue import Queue
+from ssl_skel.nn.queue import Queue, check_queue
 from ssl_skel.nn.streams import encode
 from ssl_skel.nn.views import Clips
 
-__all__ = ["MomentumContrast", "Projected", "mined_info_nce"]
+if TYPE_CHECKING:
+    from ssl_skel.schema import TrainConfig
+
+__all__ = ["MomentumContrast", "Projected", "QueuedTask", "mined_info_nce"]
 
 
 class Projected(nn.Module):
@@ -75,6 +81,18 @@ class MomentumContrast(nn.Module):
         self.queue.push(torch.cat(self._fresh))
         self._fresh.clear()
         self.key_net.update(self.net, self.momentum)
+
+
+class QueuedTask(PretextTask):
+    """Pretext task whose configuration has a ``queue`` and, where it mines neighbours in it, a ``topk``."""
+
+    @classmethod
+    def check_training(cls, cfg: Any, layout: Layout, train: TrainConfig) -> None:
+        """Refuse a queue smaller than the batch, or than the neighbours that are looked for in it."""
+        super().check_training(cfg, layout, train)
+        check_queue(cfg.queue, train.batch)
+        if getattr(cfg, "topk", 0) > cfg.queue:
+            raise UsageMistake(f"topk = {cfg.topk} neighbours among a queue of {cfg.queue}", "Lower topk.")
 
 
 def mined_info_nce(logits: Tensor, positives: Tensor) -> Tensor:

@@ -9,7 +9,18 @@ from torch import Tensor, nn
 from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.gather import all_gather
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "check_queue"]
+
+
+def check_queue(size: int, batch: int) -> None:
+    """Refuse a queue that can't hold the keys of one step; any other size wraps around.
+
+    Raises:
+        UsageMistake: If the batch is larger.
+    """
+    if batch > size:
+        raise UsageMistake(f"a queue of {size} is smaller than the batch of {batch}",
+                           "Set a larger queue or a smaller train.batch.")
 
 
 class Queue(nn.Module):
@@ -37,9 +48,7 @@ class Queue(nn.Module):
         """
         fresh = F.normalize(all_gather(vectors.detach()).to(self.rows.dtype), dim=1)
         size = len(self.rows)
-        if len(fresh) > size:
-            raise UsageMistake(f"a queue of {size} is smaller than the batch of {len(fresh)}",
-                               "Set a larger queue or a smaller train.batch.")
+        check_queue(size, len(fresh))
         place = (self.head + torch.arange(len(fresh), device=fresh.device)) % size
         self.rows.index_copy_(0, place, fresh)
         self.head.add_(len(fresh)).remainder_(size)

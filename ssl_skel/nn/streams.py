@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ssl_skel.api import Backbone, BackboneFactory, Batch, Features, Layout, PretextTask, TaskConfig
+from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.views import Clips, Modality, Recipe, augment, modality
 
-__all__ = ["Method", "PairConfig", "StreamConfig", "StreamTask", "Streamed", "encode", "streamed"]
+if TYPE_CHECKING:
+    from ssl_skel.schema import TrainConfig
+
+__all__ = ["Method", "ModalTask", "PairConfig", "StreamConfig", "StreamTask", "Streamed", "encode", "streamed"]
 
 
 class StreamConfig(TaskConfig):
@@ -92,10 +96,30 @@ def encode(encoder: Callable[..., Features], clips: Clips, layout: Layout) -> Te
     return encoder(clips.xyz, clips.valid, layout).pooled
 
 
-class StreamTask(PretextTask):
-    """Sum of a method's losses over modalities. A plugin names its `method` and, where it needs others, `views`."""
+class ModalTask(PretextTask):
+    """Pretext task with one encoder for each modality in ``streams``."""
 
     Config: ClassVar[type[StreamConfig]] = PairConfig
+
+    @classmethod
+    def check_training(cls, cfg: Any, layout: Layout, train: TrainConfig) -> None:
+        """Refuse a modality that these clips do not have."""
+        super().check_training(cfg, layout, train)
+        if "bone" in cfg.streams and not layout.bones:
+            raise UsageMistake(f"layout {layout.name} has no bones for the stream 'bone'", "Leave it out of streams.")
+        if "motion" in cfg.streams and train.frames < 2:
+            raise UsageMistake("the stream 'motion' needs two frames or more", "Raise train.frames.")
+
+    @classmethod
+    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
+        """Each modality alone and, where there are several, all of them fused."""
+        alone = tuple((name,) for name in cfg.streams)
+        return alone if len(alone) == 1 else (*alone, tuple(cfg.streams))
+
+
+class StreamTask(ModalTask):
+    """Sum of a method's losses over modalities. A plugin names its `method` and, where it needs others, `views`."""
+
     method: ClassVar[type[Method]]
 
     def __init__(self, cfg: Any, backbone: BackboneFactory, layout: Layout) -> None:
@@ -103,12 +127,6 @@ class StreamTask(PretextTask):
         self.cfg, self.layout = cfg, layout
         self.nets = nn.ModuleDict({
             name: self.method(cfg, partial(streamed, backbone, name), layout) for name in cfg.streams})
-
-    @classmethod
-    def stream_sets(cls, cfg: Any) -> tuple[tuple[str, ...], ...]:
-        """Each modality alone and, where there are several, all of them fused."""
-        alone = tuple((name,) for name in cfg.streams)
-        return alone if len(alone) == 1 else (*alone, tuple(cfg.streams))
 
     def views(self, batch: Batch, gen: torch.Generator) -> Any:
         """Two draws of the recipe, shared by the modalities."""
