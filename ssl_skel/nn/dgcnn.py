@@ -51,6 +51,14 @@ class DGCNN(Backbone):
         self.convs = nn.ModuleList(EdgeConv(i, o) for i, o in zip((3, *cfg.widths), cfg.widths))
         self.head = PointHead(sum(cfg.widths), cfg.dim)
 
+    @classmethod
+    def check(cls, cfg: DGCNNConfig, layout: Layout, frames: int) -> None:
+        """Refuse more neighbours than a whole cloud has points."""
+        points = layout.persons * frames * layout.num_joints
+        if cfg.k > points:
+            raise UsageMistake(f"k = {cfg.k} neighbours among the {points} points of a cloud ({layout.persons} x "
+                               f"{frames} x {layout.num_joints} persons, frames, joints)", "Lower backbone.k.")
+
     def forward(
         self, xyz: Tensor, valid: Tensor, layout: Layout | None = None, max_points: int | None = None
     ) -> Features:
