@@ -107,7 +107,7 @@ def nearest_pairs(source: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor
 
 
 def _fast_pairs(source: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    from ssl_skel.nn.fast_kernels import chamfer_minima
+    from ssl_skel.nn.fast_search import chamfer_minima
 
     to_target = torch.empty(source.shape[:2], dtype=torch.int64)
     to_source = torch.empty(target.shape[:2], dtype=torch.int64)

@@ -60,7 +60,7 @@ class EdgeConv(nn.Module):
         norm = self.norm
         batch = uses_batch(norm)
         fixed = (None, None) if batch else (norm.running_mean, norm.running_var)
-        x = zero_invalid(x, valid)
+        x = zero_invalid(x.to(norm.weight.dtype), valid)
         out, mean, var, count = _EdgeConv.apply(
             x, neighbours, valid, self.linear.weight, norm.weight, norm.bias, *fixed, norm.eps,
             product_dtype(x),

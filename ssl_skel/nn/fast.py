@@ -24,7 +24,7 @@ __all__ = ["available", "over_threads", "takes"]
 def available() -> bool:
     """Say whether the loops can be compiled: numba is there and works with this numpy."""
     try:
-        importlib.import_module("ssl_skel.nn.fast_kernels")
+        importlib.import_module("ssl_skel.nn.fast_jit")
     except ImportError:
         return False
     return True
@@ -47,7 +47,7 @@ def over_threads(kernel: Callable[..., None], units: int, *args: Any) -> None:
     """Call ``kernel(*args, start, stop)`` on ranges that make up 0 to `units`, one for each of torch's threads.
 
     Args:
-        kernel: A function of `fast_kernels`.
+        kernel: A function of `fast_edges` or `fast_search`.
         units: Number of units of work.
         *args: Its other arguments; tensors are handed over as arrays that share their memory.
     """

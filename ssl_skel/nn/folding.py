@@ -89,6 +89,7 @@ class FoldingNet(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """Decode (B, code) to (B, grid^2, channels)."""
+        code = code.to(self.fold1.third.weight.dtype)
         grid = self.get_buffer("grid").to(code.dtype)
         points: Tensor = self.fold2(code, self.fold1(code, grid.t()[None]))
         return points.transpose(1, 2)

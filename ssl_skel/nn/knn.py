@@ -73,7 +73,7 @@ def _select(keys: Tensor, k: int, first_row: int) -> Tensor:
     """
     clouds, rows, width = keys.shape
     if fast.takes(keys):
-        from ssl_skel.nn.fast_kernels import select_nearest
+        from ssl_skel.nn.fast_search import select_nearest
 
         found = torch.empty((clouds, rows, k), dtype=torch.int64)
         for each, places in zip(keys, found):

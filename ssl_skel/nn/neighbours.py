@@ -92,7 +92,7 @@ def _max_of_slots(table: Tensor, slots: Tensor, best: Tensor) -> Tensor:
 def _fast_max(
     a: Tensor, neighbours: Tensor, edges: Tensor, need_sum: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    from ssl_skel.nn.fast_kernels import max_over_neighbours
+    from ssl_skel.nn.fast_edges import max_over_neighbours
 
     best, arg = torch.empty_like(a), torch.empty_like(a, dtype=torch.int32)
     total = torch.empty_like(a) if need_sum else a.new_empty((1, 1, 1))
@@ -130,7 +130,7 @@ def _fast_statistics(
     a: Tensor, b: Tensor, total: Tensor, degree: Tensor, edges: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Centre within each cloud, then join the clouds (Chan, Golub and LeVeque 1979)."""
-    from ssl_skel.nn.fast_kernels import CHANNELS, edge_moments
+    from ssl_skel.nn.fast_edges import CHANNELS, edge_moments
 
     clouds, _, channels = a.shape
     mean_a, mean_b, square = torch.empty((3, clouds, channels), dtype=torch.float64)
@@ -154,7 +154,7 @@ def activate(best: Tensor, b: Tensor, edges: Tensor, scale: Tensor, shift: Tenso
         shift: (C,).
     """
     if fast.takes(best):
-        from ssl_skel.nn import fast_kernels as kernels
+        from ssl_skel.nn import fast_edges as kernels
 
         out = torch.empty_like(best)
         flat = (x.flatten(0, 1) for x in (best, b, edges))
@@ -181,7 +181,7 @@ def through_activation(
         (B, N, C) gradients of the normalised maxima, (C,) their sum, (C,) their sum times (best - mean).
     """
     if fast.takes(grad):
-        from ssl_skel.nn import fast_kernels as kernels
+        from ssl_skel.nn import fast_edges as kernels
 
         grad = grad.clone(memory_format=torch.contiguous_format)
         sums = torch.empty((len(grad), 2, grad.shape[2]), dtype=torch.float64)
@@ -216,7 +216,7 @@ def spread_back(
         (B, N, 2 C) gradients of a, then of b.
     """
     if fast.takes(grad):
-        from ssl_skel.nn.fast_kernels import CHANNELS, spread_to_neighbours
+        from ssl_skel.nn.fast_edges import CHANNELS, spread_to_neighbours
 
         both = grad.new_empty((*grad.shape[:2], 2 * grad.shape[2]))
         c0, c1 = constants or (mean, mean)

@@ -44,7 +44,7 @@ class PointHead(nn.Module):
         """
         norm = self.norm
         fixed = (None, None) if uses_batch(norm) else (norm.running_mean, norm.running_var)
-        x = zero_invalid(x, valid)
+        x = zero_invalid(x.to(norm.weight.dtype), valid)
         out, mean, var, count = _PointHead.apply(
             x, valid, self.linear.weight, norm.weight, norm.bias, *fixed, norm.eps, product_dtype(x)
         )

@@ -58,7 +58,7 @@ class FakeWorker:
 
 def test_refuses_sides_that_do_different_work(monkeypatch):
     monkeypatch.setattr(speed_scc, "Worker", FakeWorker)
-    with pytest.raises(ContractFailed, match="our first loss is 1, the textbook's 1.001"):
+    with pytest.raises(ContractFailed, match=r"our first loss is 1, the textbook's 1\.001"):
         speed_scc.scc_step(**TINY, repeats=1)
     assert speed_scc.scc_step(**TINY, repeats=1, precision="bf16")["ratio"] == 1
 

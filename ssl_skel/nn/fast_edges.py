@@ -1,4 +1,4 @@
-"""Compiled loops of the point-cloud kernels, for float32 on CPUs; `fast` calls them and spreads them over threads.
+"""Compiled steps of the edge convolution, for float32 on CPUs; `neighbours` calls them through `fast`.
 
 Each function works on a range of units (rows, clouds, blocks of channels) and touches nothing that another
 unit writes, so that any cut into ranges gives the same numbers. Inner loops run along contiguous memory and
@@ -8,16 +8,13 @@ reorder sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_skel.nn.fast_jit import jit
+
 __all__ = [
-    "CHANNELS", "activate", "chamfer_minima", "edge_moments", "max_over_neighbours", "select_nearest",
-    "spread_to_neighbours", "through_activation",
+    "CHANNELS", "activate", "edge_moments", "max_over_neighbours", "spread_to_neighbours", "through_activation",
 ]
 
 F32 = NDArray[np.float32]
@@ -27,106 +24,6 @@ I64 = NDArray[np.int64]
 
 CHANNELS = 64
 """Channels a block: with 1,000 points a table of 256 kB, which a core's own cache holds."""
-LANES = 64
-"""Candidates that the first pass of the selection finds at once."""
-CHECK = 32
-"""Keys that the second pass looks at together."""
-
-Loop = TypeVar("Loop", bound=Callable[..., Any])
-
-
-def jit(loop: Loop) -> Loop:
-    """Compile without the interpreter's lock; the result is kept on disk where a folder can be written."""
-    try:
-        compiled: Loop = numba.njit(loop, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:
-        compiled = numba.njit(loop, nogil=True, error_model="numpy")
-    return compiled
-
-
-@jit
-def _lane_minima(line: F32, whole: int, lane: F32, where: I32) -> None:
-    """Write the least of every `LANES`-th key and its position."""
-    for i in range(LANES):
-        lane[i], where[i] = line[i], i
-    for base in range(LANES, whole, LANES):
-        part, offset = line[base:base + LANES], np.int32(base)
-        for i in range(LANES):
-            less = part[i] < lane[i]
-            lane[i] = part[i] if less else lane[i]
-            where[i] = np.int32(offset + i) if less else where[i]
-
-
-@jit
-def _smallest_of_lanes(line: F32, lane: F32, where: I32, rank: I32, values: F32, places: I64) -> int:
-    """Take k of the smallest lane minima out of the line, write them and return how many they are.
-
-    Ranks spare a sort. Equal minima share a rank, so that some may be left for the second pass.
-    """
-    rank[:] = 0
-    for i in range(LANES):
-        value = lane[i]
-        for j in range(LANES):
-            rank[j] += np.int32(value < lane[j])
-    held, k = 0, len(values)
-    for i in range(LANES):
-        if rank[i] < k and lane[i] < np.inf and held < k:
-            values[held], places[held] = lane[i], where[i]
-            line[where[i]] = np.inf
-            held += 1
-    return held
-
-
-@jit
-def _largest_first(values: F32, places: I64, held: int) -> None:
-    """Swap the largest member of a list to its front."""
-    worst = 0
-    for slot in range(1, held):
-        worst = slot if values[slot] > values[worst] else worst
-    values[0], values[worst] = values[worst], values[0]
-    places[0], places[worst] = places[worst], places[0]
-
-
-@jit
-def select_nearest(keys: F32, first_row: int, found: I64, start: int, stop: int) -> None:
-    """Write the positions of the k smallest finite keys of each row; the row's own position where there are fewer.
-
-    A first pass takes the minimum of every `LANES`-th key, whose k smallest bound the k-th smallest key closely;
-    few keys are then left below the bound.
-
-    Args:
-        keys: (n, N), overwritten.
-        first_row: Position in its cloud of row 0.
-        found: (n, k) written.
-        start: First row.
-        stop: Past the last row.
-    """
-    width, k = keys.shape[1], found.shape[1]
-    values, rank = np.empty(k, np.float32), np.empty(LANES, np.int32)
-    lane, where = np.empty(LANES, np.float32), np.empty(LANES, np.int32)
-    whole = width // LANES * LANES
-    for row in range(start, stop):
-        line, places, held = keys[row], found[row], 0
-        if whole > 0:
-            _lane_minima(line, whole, lane, where)
-            held = _smallest_of_lanes(line, lane, where, rank, values, places)
-            _largest_first(values, places, held)
-        bound = values[0] if held == k else np.float32(np.inf)
-        for base in range(0, width, CHECK):
-            part = line[base:min(base + CHECK, width)]
-            below = np.int32(0)
-            for i in range(len(part)):
-                below += np.int32(part[i] < bound)
-            if below > 0:
-                for i in range(len(part)):
-                    if part[i] < bound:
-                        at = held if held < k else 0
-                        values[at], places[at] = part[i], base + i
-                        held = min(held + 1, k)
-                        _largest_first(values, places, held)
-                        bound = values[0] if held == k else np.float32(np.inf)
-        for slot in range(held, k):
-            places[slot] = first_row + row
 
 
 @jit
@@ -286,6 +183,54 @@ def through_activation(
 
 
 @jit
+def _receive(b: F32, neighbours: I64, edges: F32, received: F32) -> None:
+    """Add to each point j the b_i of the points i that have j as a neighbour, repeated slots left out.
+
+    Args:
+        b: (N, c).
+        neighbours: (N, k).
+        edges: (N,) numbers of real edges.
+        received: (N, c or more), added to.
+    """
+    k = neighbours.shape[1]
+    for i in range(len(b)):
+        own = b[i]
+        for slot in range(k):
+            line = received[neighbours[i, slot]]
+            for c in range(len(own)):
+                line[c] += own[c]
+        line, spare = received[i], np.float32(k) - edges[i]
+        for c in range(len(own)):
+            line[c] -= spare * own[c]
+
+
+@jit
+def _add_statistics(
+    a: F32, b: F32, total: F32, degree: F32, edges: F32, mean: F32, c0: F32, c1: F32, to_a: F32, to_b: F32
+) -> None:
+    """Turn what was received into the part of both gradients that flows through the statistics.
+
+    Args:
+        a: (N, c).
+        b: (N, c).
+        total: (N, c) sums of a over neighbours.
+        degree: (N,) in-degrees.
+        edges: (N,) out-degrees.
+        mean: (c,) of the edges.
+        c0: (c,).
+        c1: (c,).
+        to_a: (N, c or more) sums of b, overwritten with gradients of a.
+        to_b: (N, c) written.
+    """
+    for i in range(len(a)):
+        own_a, own_b, added, line_a, line_b = a[i], b[i], total[i], to_a[i], to_b[i]
+        d, e = degree[i], edges[i]
+        for c in range(len(own_a)):
+            line_a[c] = c1[c] * line_a[c] + d * (c0[c] + c1[c] * (own_a[c] - mean[c]))
+            line_b[c] = e * (c0[c] + c1[c] * (own_b[c] - mean[c])) + c1[c] * added[c]
+
+
+@jit
 def spread_to_neighbours(
     grad: F32, arg: I32, a: F32, b: F32, total: F32, neighbours: I64, degree: F32, edges: F32, mean: F32,
     scale: F32, c0: F32, c1: F32, batch: bool, both: F32, start: int, stop: int,
@@ -314,93 +259,29 @@ def spread_to_neighbours(
         start: First unit (cloud times blocks of channels).
         stop: Past the last one.
     """
-    points, channels, k = a.shape[1], a.shape[2], neighbours.shape[2]
+    points, channels = a.shape[1], a.shape[2]
     blocks = (channels + CHANNELS - 1) // CHANNELS
     received = np.empty((points, CHANNELS), np.float32)
     for unit in range(start, stop):
         cloud, low = unit // blocks, unit % blocks * CHANNELS
-        width = min(low + CHANNELS, channels) - low
-        m, s, p, q = mean[low:], scale[low:], c0[low:], c1[low:]
+        high = min(low + CHANNELS, channels)
+        block = slice(low, high)
         received[:] = 0
         if batch:
-            for i in range(points):
-                own, spare = b[cloud, i, low:], np.float32(k) - edges[cloud, i]
-                for slot in range(k):
-                    line = received[neighbours[cloud, i, slot]]
-                    for c in range(width):
-                        line[c] += own[c]
-                line = received[i]
-                for c in range(width):
-                    line[c] -= spare * own[c]
-            for i in range(points):
-                line, d, e = received[i], degree[cloud, i], edges[cloud, i]
-                own_a, own_b, added = a[cloud, i, low:], b[cloud, i, low:], total[cloud, i, low:]
-                to_b, wanted = both[cloud, i, channels + low:], grad[cloud, i, low:]
-                for c in range(width):
-                    line[c] = q[c] * line[c] + d * (p[c] + q[c] * (own_a[c] - m[c]))
-                    to_b[c] = s[c] * wanted[c] + e * (p[c] + q[c] * (own_b[c] - m[c])) + q[c] * added[c]
+            _receive(b[cloud, :, block], neighbours[cloud], edges[cloud], received)
+            _add_statistics(
+                a[cloud, :, block], b[cloud, :, block], total[cloud, :, block], degree[cloud], edges[cloud],
+                mean[block], c0[block], c1[block], received, both[cloud, :, channels + low:channels + high],
+            )
         else:
-            for i in range(points):
-                to_b, wanted = both[cloud, i, channels + low:], grad[cloud, i, low:]
-                for c in range(width):
-                    to_b[c] = s[c] * wanted[c]
+            both[cloud, :, channels + low:channels + high] = 0
         for i in range(points):
-            wanted, place = grad[cloud, i, low:], arg[cloud, i, low:]
-            for c in range(width):
-                received[place[c], c] += s[c] * wanted[c]
+            wanted, place, to_b = grad[cloud, i, block], arg[cloud, i, block], both[cloud, i, channels + low:]
+            for c in range(high - low):
+                value = scale[low + c] * wanted[c]
+                to_b[c] += value
+                received[place[c], c] += value
         for i in range(points):
-            line, to_a = received[i], both[cloud, i, low:]
-            for c in range(width):
+            line, to_a = received[i], both[cloud, i, block]
+            for c in range(high - low):
                 to_a[c] = line[c]
-
-
-@jit
-def chamfer_minima(
-    source: F32, target: F32, penalty: F32, to_target: I64, to_source: I64, start: int, stop: int
-) -> None:
-    """Write for every point of each cloud the position of the nearest one of the other cloud.
-
-    Args:
-        source: (B, P, C).
-        target: (B, C, Q), channels first.
-        penalty: (B, Q) added to the distance: 0, or infinity where a target point is invalid.
-        to_target: (B, P) written.
-        to_source: (B, Q) written.
-        start: First cloud.
-        stop: Past the last one.
-    """
-    channels, width = target.shape[1], target.shape[2]
-    whole = width // LANES * LANES
-    distance = np.empty(width, np.float32)
-    column, owner = np.empty(width, np.float32), np.empty(width, np.int32)
-    lane, where = np.empty(LANES, np.float32), np.empty(LANES, np.int32)
-    for cloud in range(start, stop):
-        column[:], owner[:] = np.inf, 0
-        for row in range(source.shape[1]):
-            distance[:] = penalty[cloud]
-            for channel in range(channels):
-                value, line = source[cloud, row, channel], target[cloud, channel]
-                for j in range(width):
-                    step = value - line[j]
-                    distance[j] += step * step
-            for j in range(width):
-                less = distance[j] < column[j]
-                column[j] = distance[j] if less else column[j]
-                owner[j] = np.int32(row) if less else owner[j]
-            lane[:], where[:] = np.inf, 0
-            for base in range(0, whole, LANES):
-                part, offset = distance[base:base + LANES], np.int32(base)
-                for i in range(LANES):
-                    less = part[i] < lane[i]
-                    lane[i] = part[i] if less else lane[i]
-                    where[i] = np.int32(offset + i) if less else where[i]
-            least, place = np.float32(np.inf), np.int32(0)
-            for i in range(LANES):
-                if lane[i] < least:
-                    least, place = lane[i], where[i]
-            for j in range(whole, width):
-                if distance[j] < least:
-                    least, place = distance[j], np.int32(j)
-            to_target[cloud, row] = place
-        for j in range(width):
-            to_source[cloud, j] = owner[j]
