@@ -121,3 +121,12 @@ def test_dropout_is_seeded_by_its_own_state() -> None:
     other.load_state_dict(kept)
     assert torch.equal(other(x), second)
     assert drop.eval()(x) is x
+
+
+def test_a_masked_pass_may_follow_an_unmasked_one_before_the_backward_pass() -> None:
+    norm, x = make(3).train(), rand(4, 3, 6).requires_grad_()
+    before = norm.running_mean.clone()
+    whole, part = norm(x), norm(x, rand(4, 1, 6, seed=2) > 5)
+    (whole * part.detach()).sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert not torch.equal(norm.running_mean, before)
