@@ -21,6 +21,14 @@ def _check_name(value: str) -> str:
     return value
 
 
+def _check_dataset(value: str) -> str:
+    name, plus, variant = value.partition("+")
+    _check_name(name)
+    if plus:
+        _check_name(variant)
+    return value
+
+
 def _check_target(value: str) -> str:
     module, _, attribute = value.partition(":")
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
@@ -29,11 +37,14 @@ def _check_target(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
+DatasetName = Annotated[str, AfterValidator(_check_dataset)]
+"""A name, or ``name+variant`` for a dataset that was imported in another form."""
+
 Target = Annotated[str, AfterValidator(_check_target)]
 Text = Annotated[str, Field(max_length=2000)]
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-DatasetRef = Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)?$", max_length=80)]
+DatasetRef = Annotated[str, Field(pattern=r"^[a-z0-9-]+(\+[a-z0-9-]+)?(/[a-z0-9-]+)?$", max_length=80)]
 
 
 class Model(BaseModel):
@@ -201,7 +212,8 @@ class Suite(Model):
     """What a board compares: everything here is the same for all entries, or is written on the entry.
 
     Attributes:
-        datasets: ``name/split``; the entries are pretrained on the training part of each.
+        datasets: ``name/split``, or ``name/group`` for every split of a group that the dataset's card names (the folds
+            of a cross-validation); the entries are pretrained on the training part of each.
         evaluators: Names, or names with keys.
         train: Training keys that all entries share (the budget).
         preprocessing: A family of `ssl_skel.data.preprocess`; None takes the dataset's default.

@@ -62,7 +62,7 @@ def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
     refused: list[Refusal] = []
     missing: dict[str, str] = {}
     warnings: list[str] = []
-    for reference in suite.datasets:
+    for reference in _references(catalogue, suite):
         try:
             view = _open(request, catalogue, reference)
         except SkelError as error:
@@ -96,6 +96,25 @@ def _evaluation(catalogue: Catalogue, item: str | EvaluatorRef) -> _Evaluation:
         raise UsageMistake(f"evaluator {entry.name!r} ({entry.origin}): {entry.target} is no Evaluator")
     config = validate(cls.Config, {**entry.config, **reference.config}, f"evaluator {entry.name}")
     return _Evaluation(entry, cls.version, config.model_dump(mode="json"))
+
+
+def _references(catalogue: Catalogue, suite: Suite) -> list[str]:
+    """The suite's ``name/split`` references, each group of splits taken apart into its members.
+
+    Raises:
+        UnknownName: For a dataset or split that does not exist, prepared or not.
+    """
+    found: dict[str, None] = {}
+    for reference in suite.datasets:
+        name, _, split = reference.partition("/")
+        card = catalogue.load("datasets", name.partition("+")[0])
+        if split in card.groups:
+            found |= dict.fromkeys(f"{name}/{member}" for member in card.groups[split])
+            continue
+        if split:
+            card.get_split(split)
+        found[reference] = None
+    return list(found)
 
 
 def _open(request: PlanRequest, catalogue: Catalogue, reference: str) -> SplitView:

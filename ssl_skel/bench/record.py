@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from ssl_skel import ids
-from ssl_skel.schema import Model, Name
+from ssl_skel.schema import DatasetName, Model, Name
 
 RECORD_SCHEMA = 1
 
@@ -29,7 +29,7 @@ class CellKey(Model):
     plugin: Name
     label: str = Field("", max_length=60)
     backbone: Name
-    dataset: Name
+    dataset: DatasetName
     split: Name
     evaluator: Name
     seed: int

@@ -278,7 +278,7 @@ def _check_inside(raw: dict[str, Any], record: Record, path: Path) -> None:
     """Check what a record says against itself."""
     if record.seal != raw.get("seal") or seal_of(raw) != record.seal:
         raise BadRecord(f"{path} was changed after it was written (its seal does not fit)", REDO)
-    for name in (record.cell.plugin, record.cell.dataset, record.cell.split):
+    for name in (record.cell.plugin, *record.cell.dataset.split("+"), record.cell.split):
         if not NAME.match(name):
             raise BadRecord(f"{path}: {name[:80]!r} is no name")
     if record.predictions.path != f"predictions/{record.id}.csv":

@@ -43,12 +43,14 @@ def _overview(facts: dict[str, Any]) -> Table:
             ("clips", f"{facts['clips']}, {frames['total']} frames (min {frames['min']}, median "
                       f"{frames['median']:g}, max {frames['max']})"),
             ("persons", ", ".join(f"{count} clips with {number}" for number, count in facts["per_persons"].items())),
-            ("views", ", ".join(f"{view}: {count}" for view, count in facts["per_view"].items())),
+            ("views", ", ".join(f"{view}: {count}" for view, count in facts["per_view"].items() if view != "0")),
             ("report", _report(facts["report"])),
         ]
     rows += [("skeleton", f"{facts['layout']}, {facts['joints']} joints, up to {facts['persons']} persons"),
              ("source", facts["source"]), ("licence", facts["licence"]), ("terms", facts["terms"]),
-             ("citation", facts["citation"]), *(("note", note) for note in facts["notes"])]
+             ("citation", facts["citation"]), *(("note", note) for note in facts["notes"]),
+             *(("group", f"{facts['name']}/{name} stands for {', '.join(members)}")
+               for name, members in facts["groups"].items())]
     for name, value in rows:
         if value:
             table.add_row(name, escape(str(value)))

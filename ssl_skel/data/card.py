@@ -101,6 +101,8 @@ class DatasetCard:
         persons: Largest number of persons in a clip.
         classes: Class names; a label is a position in it.
         splits: Name -> split.
+        groups: Name -> splits that are run together and whose mean is reported, e.g. the folds of a
+            cross-validation.
         reader: ``module:Class`` of its `Reader`; "" where no raw files exist.
         generate: ``module:function`` that makes the store's clips where no raw files exist.
         source: Where to get it.
@@ -127,6 +129,7 @@ class DatasetCard:
     preprocessing: str = "first-frame"
     scale: float = 1.0
     notes: tuple[str, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def get_layout(self) -> Layout:
         """The joint layout, with this dataset's number of persons."""
@@ -139,7 +142,7 @@ class DatasetCard:
             UnknownName: If the dataset has no such split.
         """
         if name not in self.splits:
-            raise UnknownName(f"split of {self.name}", name, self.splits)
+            raise UnknownName(f"split of {self.name}", name, [*self.splits, *self.groups])
         return self.splits[name]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ssl_skel.data.card import DatasetCard
 from ssl_skel.data.catalog import get_card, load_target
 from ssl_skel.data.store import Store
+from ssl_skel.errors import DataMissing
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def open_dataset(name: str, data_root: Path | str | None = None, card: DatasetCa
         DigestMismatch: If the store does not agree with itself.
     """
     card = card or card_of(name)
+    if card.generate and "+" in name:
+        raise DataMissing(f"{card.name} is generated; there is no {name}")
     if card.generate:
         made = load_target(card.generate)(card)  # type: ignore[operator]
         assert isinstance(made, Store)

@@ -62,6 +62,7 @@ def show_dataset(name: str, root: Path) -> dict[str, Any]:
     facts: dict[str, Any] = _entry(name, root) | {
         "layout": card.layout, "class_names": list(card.classes), "licence": card.licence,
         "citation": card.citation, "notes": list(card.notes), "scale": card.scale,
+        "groups": {group: list(members) for group, members in card.groups.items()},
         "preprocessing": {"default": card.preprocessing,
                           "families": {family: note._asdict() for family, note in NOTES.items()}},
     }

@@ -39,6 +39,7 @@ CARD = DatasetCard(
     persons=2,
     classes=("approaching", "departing", "kicking", "punching", "pushing", "hugging", "shaking hands", "exchanging"),
     splits=by_name(*_splits()),
+    groups={"folds": tuple(split.name for split in _splits())},
     reader="ssl_skel.data.readers.sbu:SbuReader",
     source="https://www3.cs.stonybrook.edu/~kyun/research/kinect_interaction/ (clean version)",
     licence="no licence stated; not cleared for redistribution",

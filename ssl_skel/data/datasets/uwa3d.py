@@ -40,6 +40,7 @@ CARD = DatasetCard(
         "moping floor", "sneezing", "sitting down (chair)", "squatting", "coughing",
     ),
     splits=by_name(*_folds()),
+    groups={"xview": tuple(split.name for split in _folds())},
     reader="ssl_skel.data.readers.uwa3d:Uwa3dReader",
     source="H. Rahmani's page at the University of Western Australia; said to be offline, ask the authors",
     licence="no licence stated; not cleared for redistribution",

@@ -88,7 +88,9 @@ def _make_importer(card: DatasetCard, fmt: str) -> Importer:
     importer = load_target(FORMATS[fmt])()  # type: ignore[operator]
     assert isinstance(importer, Importer)
     if card.name not in importer.datasets:
-        raise BadData(f"format {fmt} does not exist for {card.name}", f"It does for {', '.join(importer.datasets)}.")
+        raise BadData(f"format {fmt} can't be imported as {card.name}: its clips are known only for "
+                      f"{' and '.join(importer.datasets)}",
+                      f"Prepare {card.name} from its raw files (ssl-skel data prepare)." if card.reader else "")
     return importer
 
 
