@@ -15,6 +15,10 @@ SPEEDS: dict[str, str] = {
     "scc-step": "ssl_skel.bench.speed_scc:scc_step",
     "linear-probe": "ssl_skel.bench.speed_probe:linear_probe",
     "knn": "ssl_skel.bench.speed_probe:knn",
+    "moco": "ssl_skel.bench.speed_baselines:moco",
+    "byol": "ssl_skel.bench.speed_baselines:byol",
+    "mamp": "ssl_skel.bench.speed_baselines:mamp",
+    "bigru": "ssl_skel.bench.speed_baselines:bigru",
 }
 
 

@@ -96,6 +96,9 @@ def status(out: Path, as_json: bool) -> None:
 @click.option("--batch", type=click.IntRange(1), default=None, help="Clouds or clips a step.")
 @click.option("--points", type=click.IntRange(1), default=None, help="Points a cloud (scc-step).")
 @click.option("--k", type=click.IntRange(1), default=None, help="Neighbours (scc-step).")
+@click.option("--frames", type=click.IntRange(1), default=None, help="Frames a clip (store, moco, byol, mamp, bigru).")
+@click.option("--persons", type=click.IntRange(1), default=None,
+              help="Persons a clip, of which most hold one (moco, byol, mamp, bigru).")
 @click.option("--repeats", type=click.IntRange(1), default=None, help="Alternating runs; medians are printed.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default=None, help="Matrix products.")
 @options.as_json
