@@ -73,6 +73,34 @@ def show(name: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
 
 
 @plugin.command()
+@click.argument("names", nargs=-1)
+@click.option("--layout", default="kinect_v2_25", show_default=True, help="Joints of the clips.")
+@click.option("--persons", type=click.IntRange(1), default=1, show_default=True, help="Persons in each clip.")
+@click.option("--frames", type=click.IntRange(1), default=64, show_default=True, help="Frames of each clip.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Clips a pass.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@options.plugins
+@options.as_json
+def backbones(names: tuple[str, ...], layout: str, persons: int, frames: int, batch: int, device: str,
+              plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """Print parameters, operations and clips per second of each backbone (or of NAMES), as it is by default."""
+    from ssl_skel.bench.backbone_table import as_rows, backbone_table
+    from ssl_skel.data.layouts import get_layout
+    from ssl_skel.runtime import pick_device
+
+    rows = as_rows(backbone_table(discover(plugin_paths), get_layout(layout, persons), frames, batch,
+                                  device=pick_device(device), names=names))
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    click.echo(f"{persons} person(s) x {frames} frames of {layout}, {batch} clips a pass, {device}, encoding only\n")
+    click.echo(f"{'backbone':14}{'version':>8}{'dim':>7}{'parameters':>13}{'GFLOP/clip':>12}{'clips/s':>10}")
+    for row in rows:
+        click.echo(f"{row['name']:14}{row['version']:>8}" + (f"  refused: {row['refused']}" if row["refused"] else
+                   f"{row['dim']:>7}{row['parameters']:>13,}{row['gflops']:>12.3f}{row['clips_per_s']:>10.1f}"))
+
+
+@plugin.command()
 @click.argument("name")
 @click.option("--level", type=click.Choice(["card", "api", "train", "full"]), default="train", show_default=True,
               help="How deep to check.")
