@@ -76,11 +76,13 @@ class Backbone(nn.Module):
     Attributes:
         version: Raised with every change that can change the numbers.
         Config: Model of the keys that the constructor takes.
+        tiny: Keys that make it small; contract checks of plugins on this backbone use them.
         dim: D, the length of the pooled vector.
     """
 
     version: ClassVar[int] = 1
     Config: ClassVar[type[BaseModel]] = TaskConfig
+    tiny: ClassVar[Mapping[str, Any]] = {}
     dim: int
 
     def __init__(self, cfg: Any, layout: Layout) -> None:

@@ -70,9 +70,10 @@ class Subject:
         """The plugin's tiny configuration on a layout."""
         card, tiny = self.card, self.card.tiny
         own = not self.backbone or self.backbone == card.backbones.default
+        small = tiny.backbone if own else self.catalogue.load("backbones", self.backbone).tiny
         entry = SuiteEntry(
             plugin=card.name, backbone_name=self.backbone or None, config=merge(tiny.config),
-            train=merge(tiny.train, train), backbone=merge(tiny.backbone) if own else {})
+            train=merge(tiny.train, train), backbone=dict(small))
         suite = Suite(title="contract", datasets=("synthetic/xsub",), evaluators=("knn",), entries=(entry,))
         return resolve(self.catalogue, suite, entry, "synthetic", layout, Settings())
 

@@ -6,7 +6,7 @@ each clip gives. Blocks are otherwise those of `stgcn`: the extra residual aroun
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -102,6 +102,7 @@ class AGCN(Backbone):
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = AGCNConfig
+    tiny: ClassVar[dict[str, Any]] = {"width": 4, "dim": 32, "dropout": 0.0}
     graph: Tensor
 
     def __init__(self, cfg: AGCNConfig, layout: Layout) -> None:

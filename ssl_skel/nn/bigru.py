@@ -6,7 +6,7 @@ directions see the whole clip, in one fused call.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -41,6 +41,7 @@ class BiGRU(Backbone):
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = BiGRUConfig
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 16, "layers": 1}
 
     def __init__(self, cfg: BiGRUConfig, layout: Layout) -> None:
         super().__init__(cfg, layout)

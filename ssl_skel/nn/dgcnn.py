@@ -6,7 +6,7 @@ over the points; as `DGCNN_Cls_Encoder` of AnTao97/UnsupervisedPointCloudReconst
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -43,6 +43,7 @@ class DGCNN(Backbone):
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = DGCNNConfig
+    tiny: ClassVar[dict[str, Any]] = {"k": 4, "widths": (8, 8, 16, 16), "dim": 32}
 
     def __init__(self, cfg: DGCNNConfig, layout: Layout) -> None:
         super().__init__(cfg, layout)

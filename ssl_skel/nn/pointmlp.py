@@ -6,7 +6,7 @@ neighbour search: the maximum over all points, as in PointNet (arXiv 1612.00593)
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +72,7 @@ class PointMLP(Backbone):
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = PointMLPConfig
+    tiny: ClassVar[dict[str, Any]] = {"width": 8, "depth": 2, "dim": 32}
 
     def __init__(self, cfg: PointMLPConfig, layout: Layout) -> None:
         super().__init__(cfg, layout)

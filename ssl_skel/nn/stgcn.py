@@ -6,7 +6,7 @@ normalisation hides the difference in training, but an untrained network in eval
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -167,6 +167,7 @@ class STGCN(Backbone):
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = STGCNConfig
+    tiny: ClassVar[dict[str, Any]] = {"width": 4, "dim": 32, "dropout": 0.0}
     graph: Tensor
 
     def __init__(self, cfg: STGCNConfig, layout: Layout) -> None:

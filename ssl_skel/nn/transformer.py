@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -93,6 +93,7 @@ class SkeletonTransformer(Backbone):
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = TransformerConfig
+    tiny: ClassVar[dict[str, Any]] = {"dim": 32, "depth": 2, "heads": 2}
 
     def __init__(self, cfg: TransformerConfig, layout: Layout) -> None:
         super().__init__(cfg, layout)

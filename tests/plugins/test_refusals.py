@@ -85,5 +85,5 @@ def test_lengths_that_leave_nothing_to_predict() -> None:
 
 
 def test_wrong_keys_of_the_partner_of_isc() -> None:
-    with pytest.raises(SkelError, match="partner_config of agcn: unknown key 'widht'. Did you mean 'width'"):
+    with pytest.raises(SkelError, match=r"partner_config of agcn: unknown key 'widht'\. Did you mean 'width'"):
         resolved("isc", config={"partner_config": {"widht": 3}})
