@@ -100,7 +100,7 @@ def _flops(net: Backbone, clips: Batch) -> float:
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     with FlopCounterMode(display=False, custom_mapping=unknown) as counter:
         net(clips.xyz[:1], clips.valid[:1], clips.layout)
-    return counter.get_total_flops()
+    return float(counter.get_total_flops())
 
 
 def _linear_flops(x: tuple[int, ...], weight: tuple[int, ...], *args: Any, **kwargs: Any) -> int:

@@ -19,7 +19,7 @@ from ssl_skel.bench.resolve import Settings, resolve
 from ssl_skel.bench.timing import compare
 from ssl_skel.data.layouts import get_layout
 from ssl_skel.errors import ContractFailed, UsageMistake
-from ssl_skel.nn.bigru import BiGRU
+from ssl_skel.nn.bigru import BiGRU, BiGRUConfig
 from ssl_skel.registry import discover
 from ssl_skel.runtime import tame_allocator
 from ssl_skel.schema import Suite, SuiteEntry
@@ -66,8 +66,8 @@ def moco(batch: int = 32, frames: int = 48, persons: int = 1, steps: int = 2, re
         ContractFailed: If the two encoders give different vectors.
     """
     size = Size(batch, frames, persons, steps, repeats, precision, keys)
-    task = _task("moco", "stgcn", size)
-    net, cfg = task.nets["joint"], task.cfg  # type: ignore[index]
+    task = _task("moco", size)
+    net, cfg = task.nets["joint"], task.cfg
     peer = TextbookMoCo(net.encoder, net.moco.net.head, cfg.queue, cfg.projection, cfg.momentum, cfg.temperature)
     return _two_views("moco", task, peer, peer.query[0], size)
 
@@ -80,9 +80,9 @@ def byol(batch: int = 32, frames: int = 48, persons: int = 1, steps: int = 2, re
         ContractFailed: If the two encoders give different vectors.
     """
     size = Size(batch, frames, persons, steps, repeats, precision, keys)
-    task = _task("byol", "stgcn", size)
-    net = task.nets["joint"]  # type: ignore[index]
-    peer = TextbookBYOL(net.encoder, net.online.head, net.predictor, task.cfg.momentum)  # type: ignore[union-attr]
+    task = _task("byol", size)
+    net = task.nets["joint"]
+    peer = TextbookBYOL(net.encoder, net.online.head, net.predictor, task.cfg.momentum)
     return _two_views("byol", task, peer, peer.online[0], size)
 
 
@@ -95,15 +95,15 @@ def mamp(batch: int = 16, frames: int = 120, persons: int = 1, steps: int = 2, r
         UsageMistake: If the frames are no multiple of a token's.
     """
     size = Size(batch, frames, persons, steps, repeats, precision, keys)
-    task = _task("mamp", "transformer", size)
-    if frames % task.size:  # type: ignore[operator]
+    task = _task("mamp", size)
+    if frames % task.size:
         raise UsageMistake(f"{frames} frames are no multiple of a token's {task.size}")
-    peer = TextbookMAMP(task.model, task.cfg.tau, task.cfg.stride)  # type: ignore[arg-type, union-attr]
+    peer = TextbookMAMP(task.model, task.cfg.tau, task.cfg.stride)
     whole = _clips(size, whole=True)
     people, there = whole.xyz.flatten(0, 1), whole.valid.flatten(0, 1)
-    scores = torch.rand(len(people), frames // task.size * 25)  # type: ignore[operator]
+    scores = torch.rand(len(people), frames // task.size * 25)
     with torch.no_grad():
-        ours = task.model(people, there, scores)[0]  # type: ignore[operator]
+        ours = task.model(people, there, scores)[0]
         difference = _difference("mamp", ours.flatten(2), peer.predict(people, scores)[0])
     return _steps("mamp", task, peer, partial(loader, view=rotate_and_resize, draws=1), difference, size)
 
@@ -118,7 +118,7 @@ def bigru(batch: int = 16, frames: int = 64, persons: int = 1, steps: int = 1, r
     size = Size(batch, frames, persons, steps, repeats, precision, keys)
     layout = get_layout("kinect_v2_25", persons)
     torch.manual_seed(0)
-    ours = BiGRU(BiGRU.Config(**keys), layout)
+    ours = BiGRU(BiGRUConfig(**keys), layout)
     peer, clips = FrameLoop(ours), _clips(size)
     published, first = _as_published(clips), _clips(Size(batch, 1, persons, 1, 1, precision, keys), whole=True)
     with torch.no_grad():
@@ -139,8 +139,8 @@ def bigru(batch: int = 16, frames: int = 64, persons: int = 1, steps: int = 1, r
     return _compare("bigru", fused, loop, difference, size)
 
 
-def _task(plugin: str, backbone: str, size: Size) -> PretextTask:
-    """The plugin with its published configuration on NTU's skeleton."""
+def _task(plugin: str, size: Size) -> Any:
+    """The plugin, a `PretextTask`, with its published configuration on NTU's skeleton."""
     layout = get_layout("kinect_v2_25", size.persons)
     entry = SuiteEntry(plugin=plugin, backbone=size.keys, train={"batch": size.batch, "frames": size.frames})
     suite = Suite(title="speed", datasets=("ntu60",), evaluators=("knn",), entries=(entry,))
@@ -187,7 +187,7 @@ def _steps(what: str, task: PretextTask, peer: torch.nn.Module, load: Callable[.
 
     def ours() -> None:
         order = torch.randperm(len(clips), generator=gen)
-        for number, index in enumerate(order.split(size.batch)):
+        for number, index in enumerate(torch.split(order, size.batch)):
             with torch.no_grad():
                 views = task.views(Batch(clips.xyz[index], clips.valid[index], index, clips.layout), gen)
             with torch.autocast("cpu", torch.bfloat16, enabled=size.precision == "bf16"):
@@ -212,7 +212,8 @@ def _compare(what: str, ours: Callable[[], None], peer: Callable[[], None], diff
              size: Size) -> dict[str, Any]:
     """Alternate the two after one run of warm-up each, with the allocator set up as for a cell."""
     tame_allocator()
-    ours(), peer()
+    ours()
+    peer()
     result = compare(what, ours, peer, lambda one, other: {"difference": difference}, size.repeats)
     clips = size.batch * size.steps
     result["parts"] |= {"ours_clips_per_s": clips / result["ours_s"], "peer_clips_per_s": clips / result["peer_s"],

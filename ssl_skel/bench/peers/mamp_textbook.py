@@ -20,7 +20,7 @@ __all__ = ["TextbookMAMP"]
 def _unfused(blocks: nn.ModuleList) -> nn.ModuleList:
     mine = copy.deepcopy(blocks)
     for block in mine:
-        block.attn.fused_attn = False
+        block.attn.fused_attn = False  # type: ignore[union-attr]
     return mine
 
 

@@ -26,7 +26,8 @@ def crop_and_shear(clip: Clip, rng: np.random.Generator) -> Clip:
     start = rng.integers(0, 2 * pad + 1)
     matrix = np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3)) * (1 - np.eye(3))
     moved = np.dot(padded[:, start:start + frames].transpose(1, 2, 3, 0), matrix.T)
-    return moved.transpose(3, 0, 1, 2).astype(np.float32)
+    out: Clip = moved.transpose(3, 0, 1, 2).astype(np.float32)
+    return out
 
 
 def rotate_and_resize(clip: Clip, rng: np.random.Generator) -> Clip:

@@ -41,7 +41,7 @@ class TextbookBlock(nn.Module):
         with torch.no_grad():
             weight = ours.spatial.weight.view(out, 3, channels).transpose(0, 1).reshape(3 * out, channels, 1, 1)
             self.spatial.weight.copy_(weight)
-            self.spatial.bias.copy_(ours.spatial.bias.flatten())
+            self.spatial.bias.copy_(ours.spatial.bias.flatten())  # type: ignore[union-attr]
         self.temporal = nn.Sequential(
             _norm(temporal.norm_in, nn.BatchNorm2d), nn.ReLU(inplace=True), copy.deepcopy(temporal.conv),
             _norm(temporal.norm_out, nn.BatchNorm2d), nn.Dropout(dropout, inplace=True))
