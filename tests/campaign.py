@@ -1,0 +1,199 @@
+"""The kill campaign: tiny cells under SIGKILLs of random processes, again and again, until nothing is missing.
+
+    python tests/campaign.py --rounds 100
+
+Every round kills one process (the run, the fork server, or a cell) at a random moment. Whenever a run has ended, the
+same command is started again, until all cells are finished; then a new folder is begun. The records of every folder
+are compared with those of an undisturbed run, and no record may change once it was written. Prints one line of
+figures as JSON and ends with 1 if anything differed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from helpers.tiny import Workshop, environment, results  # noqa: E402
+
+PLUGINS = ("alpha", "beta")
+SEEDS = (0, 1, 2)
+MARK = "SSL_SKEL_CAMPAIGN"
+NAP_S = 0.02
+
+
+def build(root: Path) -> Workshop:
+    """The workshop of a campaign; the same code and so the same ids in every folder."""
+    shop = Workshop(root, ["base"])
+    for name in PLUGINS:
+        shop.plugin(name, train={"epochs": 8, "batch": 9, "frames": 4})
+    return shop
+
+
+def plan_of(shop: Workshop) -> Any:
+    """Six pretrainings with two evaluations each."""
+    return shop.plan(*PLUGINS, evaluators=["knn"], datasets=["tiny/xsub", "tiny/xsub-clean"], seeds=SEEDS)
+
+
+def drive(root: Path, out: Path) -> int:
+    """What a user would start: the whole run, on two processes."""
+    from ssl_skel.bench.executors.process import ProcessExecutor
+    from ssl_skel.bench.run import RunOptions, run_plan
+
+    shop = Workshop.__new__(Workshop)
+    shop.root, shop.out = root / "workshop", out
+    options = RunOptions(out, shop.root / "data", (str(shop.root),), "cpu", jobs=2, threads=1, checkpoint_s=0.01,
+                         as_json=True)
+    return run_plan(plan_of(shop), shop.catalogue(), ProcessExecutor, options)
+
+
+def family(mark: str) -> dict[int, str]:
+    """Living processes of a campaign: id -> role."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if f"{MARK}={mark}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
+                continue
+            line = (folder / "cmdline").read_bytes().decode(errors="replace")
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] not in "ZX" and "resource_tracker" not in line:
+            found[int(folder.name)] = ("server" if "forkserver" in line else "run"), int(fields[1])
+    roles = {}
+    for pid, (role, parent) in found.items():
+        child = role == "server" and found.get(parent, ("", 0))[0] == "server"
+        roles[pid] = "cell" if child else role
+    return roles
+
+
+def snapshot(out: Path) -> dict[str, tuple[int, bytes]]:
+    """Records and cards with their times: none of them may ever change."""
+    files = [*out.glob("records/*/*/*.json"), *out.glob("pretrain/*/card.json"), *out.glob("predictions/*.csv")]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def differences(found: Any, expected: Any, where: str = "") -> list[str]:
+    """Where two results differ."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        return [line for key in sorted({*found, *expected}) for line in differences(
+            found.get(key, "absent"), expected.get(key, "absent"), f"{where}/{key}")]
+    return [] if found == expected else [f"{where} is {found!r}, undisturbed {expected!r}"]
+
+
+class Campaign:
+    """Counts what is killed and what differs.
+
+    Args:
+        root: Folder for everything.
+        seed: Of the moments and victims.
+    """
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root, self.rng = root, random.Random(seed)
+        self.kills: Counter[str] = Counter()
+        self.figures: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.shop = build(root)
+        code = self.shop.run_here(plan_of(self.shop), out=root / "undisturbed", threads=1)
+        self.expected = results(root / "undisturbed")
+        if code or len(self.expected) != len(PLUGINS) * len(SEEDS) * 2:
+            raise SystemExit("the undisturbed run failed")
+
+    def run(self, rounds: int) -> None:
+        """Kill `rounds` processes."""
+        while sum(self.kills.values()) < rounds:
+            out = self.root / f"folder{self.figures['folders']}"
+            self.figures["folders"] += 1
+            self.seen: dict[str, tuple[int, bytes]] = {}
+            while not self._start(out, rounds):
+                pass
+            self.problems += [f"{out}: {line}" for line in differences(results(out), self.expected)]
+            self.figures["records"] += len(self.expected)
+
+    def _start(self, out: Path, rounds: int) -> bool:
+        """Start the run once; returns whether everything is finished."""
+        mark = f"{os.getpid()}-{self.figures['starts']}"
+        self.figures["starts"] += 1
+        env = environment() | {MARK: mark, "TINY_NAP": str(NAP_S)}
+        log = (self.root / "log").open("ab")
+        with log, subprocess.Popen([sys.executable, __file__, "--drive", str(self.root), str(out)], env=env, stdout=log,
+                                   stderr=log) as run:
+            while run.poll() is None and sum(self.kills.values()) < rounds:
+                self._kill_one(mark, run)
+                self._check(out)
+            code = run.wait(600)
+        began = time.monotonic()
+        while alive := family(mark):
+            # A fork server sees that its run is gone once it has imported torch; it works on nothing.
+            if time.monotonic() - began > (10 if "cell" in alive.values() else 120):
+                self.problems.append(f"processes outlived their run: {alive}")
+                break
+            time.sleep(0.02)
+        self._check(out)
+        return code == 0
+
+    def _kill_one(self, mark: str, run: subprocess.Popen[bytes]) -> None:
+        began, wait = time.monotonic(), self.rng.choice((0.05, 0.3, 1.0, 6.0)) * self.rng.random()
+        # Mostly while cells are at work; sometimes while everything still starts.
+        patient = self.rng.random() < 0.8
+        while run.poll() is None and (time.monotonic() - began < wait
+                                      or (patient and "cell" not in family(mark).values())):
+            time.sleep(0.005)
+        alive = sorted(family(mark).items())
+        roles = sorted({role for _, role in alive})
+        if not alive or run.poll() is not None:
+            return
+        role = self.rng.choices(roles, [{"cell": 4, "run": 3, "server": 1}[role] for role in roles])[0]
+        victim = self.rng.choice([pid for pid, one in alive if one == role])
+        try:
+            os.kill(victim, 9)
+            self.kills[role] += 1
+        except ProcessLookupError:
+            pass
+
+    def _check(self, out: Path) -> None:
+        now = snapshot(out)
+        for path, content in self.seen.items():
+            if now.get(path) != content:
+                self.problems.append(f"{path} was changed after it was written")
+        self.seen = now
+
+    def report(self) -> dict[str, Any]:
+        """The figures."""
+        return {"kills": sum(self.kills.values()), "by_role": dict(self.kills), **self.figures,
+                "problems": self.problems}
+
+
+def main() -> int:
+    """Run a campaign."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=100, help="kills")
+    parser.add_argument("--seed", type=int, default=0, help="of moments and victims")
+    parser.add_argument("--drive", nargs=2, type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.drive:
+        return drive(*asked.drive)
+    with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
+        began = time.monotonic()
+        campaign = Campaign(Path(folder), asked.seed)
+        campaign.run(asked.rounds)
+        print(json.dumps({**campaign.report(), "seconds": round(time.monotonic() - began)}))
+    return 1 if campaign.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
