@@ -14,6 +14,7 @@ from ssl_skel.bench.board.model import Board, Row, Table, Track
 from ssl_skel.bench.board.plans import PlannedCell
 from ssl_skel.bench.published import load_published
 from ssl_skel.bench.record import Failure, Record
+from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import BadRecord
 
 Pairs = list[tuple[Record, bytes]]
@@ -239,6 +240,20 @@ def test_predictions_of_other_clips_are_not_paired(tmp_path: Path) -> None:
     pairs = [make_record(0.5), make_record(0.3, plugin="random", n=40)]
     store = fill(tmp_path, *pairs)
     assert row_of(only(board_of(pairs, predictions=store.read_predictions)), "simclr").delta is None
+
+
+def test_clips_in_another_order_are_not_paired(tmp_path: Path) -> None:
+    pairs = [make_record(0.5), make_record(0.3, plugin="random")]
+    store = fill(tmp_path, *pairs)
+    header, *lines = pairs[1][1].splitlines(keepends=True)
+    store.write(pairs[1][0], b"".join([header, *reversed(lines)]))
+    delta = row_of(only(board_of(store_pairs(store), predictions=store.read_predictions)), "simclr").delta
+    assert delta is not None
+    assert (delta.value, delta.low) == (pytest.approx(0.2), None)
+
+
+def store_pairs(store: RecordStore) -> Pairs:
+    return [(record, b"") for record in store.all()]
 
 
 def test_changed_predictions_stop_the_board(tmp_path: Path) -> None:

@@ -168,7 +168,14 @@ def test_links_are_not_followed(store: RecordStore, tmp_path: Path) -> None:
     (store.root / "records/nw-ucla-v3/byol").symlink_to(source.parent)
     with pytest.raises(BadRecord, match="symbolic link"):
         store.all()
+    with pytest.raises(BadRecord, match="symbolic link"):
+        store.load(store.root / "records/nw-ucla-v3/byol" / source.name)
     (store.root / "records/nw-ucla-v3/byol").unlink()
+    (tmp_path / "empty").mkdir()
+    (store.root / "records/empty").symlink_to(tmp_path / "empty")
+    with pytest.raises(BadRecord, match="symbolic link"):
+        store.all()
+    (store.root / "records/empty").unlink()
     link = store.root / "records/nw-ucla-v3/moco" / source.name
     link.symlink_to(source)
     with pytest.raises(BadRecord, match="symbolic link"):
