@@ -1,0 +1,38 @@
+"""The committed leaderboards: every record agrees with itself, every score with its predictions, every board with both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ssl_skel.bench.predictions import check_scores
+from ssl_skel.bench.record import Record
+from ssl_skel.bench.store import RecordStore
+from ssl_skel.cli.board import board
+
+ROOT = Path(__file__).parents[2] / "leaderboards"
+RECORDS = RecordStore(ROOT).all()
+
+
+def test_there_are_records_of_real_runs() -> None:
+    assert {record.cell.dataset for record in RECORDS} >= {"nw-ucla"}
+    assert {record.cell.plugin for record in RECORDS} >= {"colorization", "simclr", "random"}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.id)
+def test_scores_follow_from_predictions(record: Record) -> None:
+    assert "top1" in check_scores(record, RecordStore(ROOT).read_predictions(record))
+
+
+def test_boards_are_what_the_records_give() -> None:
+    result = CliRunner().invoke(board, ["--records", str(ROOT), "--check"])
+    assert result.exit_code == 0, result.output
+
+
+def test_each_pretraining_has_its_card_and_no_weights() -> None:
+    for record in RECORDS:
+        folder = ROOT / "pretrain" / record.pretrain_id
+        assert (folder / "card.json").is_file()
+        assert {path.suffix for path in folder.iterdir()} <= {".json", ".jsonl"}
