@@ -11,6 +11,7 @@ import click
 
 from ssl_skel.cli import options
 from ssl_skel.cli.main import LazyGroup
+from ssl_skel.cli.words import dropped_line
 
 if TYPE_CHECKING:
     from ssl_skel.data.prepare import Prepared
@@ -116,7 +117,7 @@ def _report(done: Prepared) -> None:
         click.echo(f"{store.path} is prepared already, from the same files; --force does it again")
     click.echo(f"{report.files} files read, {report.kept} clips kept")
     for rule, count in report.dropped_by_rule.items():
-        click.echo(f"{count} dropped: {rule}")
+        click.echo(dropped_line(rule, count))
     for name, why in report.unreadable[:20]:
         click.echo(f"unreadable: {why}" if name in why else f"unreadable: {name}: {why}")
     if len(report.unreadable) > 20:

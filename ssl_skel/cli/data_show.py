@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ssl_skel.cli.words import dropped_line
+
 BAR = 40
 
 
@@ -65,7 +67,7 @@ def _origin(facts: dict[str, Any]) -> str:
 
 
 def _report(report: dict[str, Any]) -> str:
-    dropped = "".join(f", {count} dropped by {rule}" for rule, count in report["dropped"].items())
+    dropped = "".join(f", {dropped_line(rule, count)}" for rule, count in report["dropped"].items())
     return f"{report['files']} files, {report['kept']} clips kept{dropped}, {report['unreadable']} unreadable"
 
 

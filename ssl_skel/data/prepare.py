@@ -181,7 +181,7 @@ def claim(root: Path, name: str) -> Iterator[Path]:
 
 def _raw_info(raw: Path, files: Sequence[Path], reader: Reader) -> dict[str, object]:
     """Describe the raw files; the fingerprint is over names and sizes, so a copy elsewhere is the same."""
-    sizes = [path.stat().st_size for path in files]
+    sizes = [_size_and_time(path)[0] for path in files]
     listing = [[path.name, size] for path, size in zip(files, sizes)]
     key = json.dumps([type(reader).__qualname__, reader.version, reader.policy, listing])
     return {"path": str(raw.resolve()), "files": len(files), "bytes": sum(sizes),
@@ -191,23 +191,32 @@ def _raw_info(raw: Path, files: Sequence[Path], reader: Reader) -> dict[str, obj
 
 def _deal(card: DatasetCard, files: Sequence[Path], partial: Path, reader: Reader) -> list[Piece]:
     """Cut the sorted files into pieces of at most `PIECE_FILES` files and `PIECE_BYTES` bytes."""
-    groups: list[list[tuple[Path, os.stat_result]]] = []
-    size = 0
+    groups: list[list[tuple[Path, int, int]]] = []
+    total = 0
     for path in files:
-        stat = path.stat()
-        if not groups or len(groups[-1]) >= PIECE_FILES or size + stat.st_size > PIECE_BYTES:
+        size, time = _size_and_time(path)
+        if not groups or len(groups[-1]) >= PIECE_FILES or total + size > PIECE_BYTES:
             groups.append([])
-            size = 0
-        groups[-1].append((path, stat))
-        size += stat.st_size
+            total = 0
+        groups[-1].append((path, size, time))
+        total += size
     pieces = []
     for number, group in enumerate(groups):
-        listing = [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in group]
+        listing = [[str(path), size, time] for path, size, time in group]
         key = json.dumps([type(reader).__qualname__, reader.version, reader.policy, listing])
         shard = partial / f"{number:06d}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-        paths, sizes = tuple(path for path, _ in group), tuple(stat.st_size for _, stat in group)
+        paths, sizes = tuple(path for path, _, _ in group), tuple(size for _, size, _ in group)
         pieces.append(Piece(paths, sizes, shard, card.reader, card.get_layout()))
     return pieces
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes and time of change of a file; zeros for one that is not there (a dead link), which reading reports."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _read_all(pieces: Sequence[Piece], workers: int, strict: bool, progress: Progress | None) -> None:

@@ -95,6 +95,7 @@ def test_the_mistyped_row_of_0043_l_is_mended_and_no_other(tmp_path):
     (b"1,a,3,1\n", "line 1: 'a' is not a whole number"), (b"1,-2,3,1\n", "'-2' is not a whole number"),
     (b"0,1,3,1\n", "action 0 is not one of 1 to 51"), (b"1,2,3,1\n52,1,3,1\n", "line 2: action 52"),
     (b"1,1.5,3,1\n", "'1.5' is not a whole number"), (b"", "line 1: 0 fields"),
+    (b"\n1,2,3,1\n\n52,1,3,1\n", "line 4: action 52"), (b"1,2,3,1\n\n2,3,4\n", "line 3: 3 fields"),
 ])
 def test_bad_label_files(text, message):
     with pytest.raises(BadData, match=message):
@@ -103,7 +104,7 @@ def test_bad_label_files(text, message):
 
 def test_label_files_with_blanks_and_either_line_end():
     expected = [(1, 2, 3), (51, 40, 50)]
-    for text in (b"1,2,3,1\n51,40,50,2", b"1, 2, 3, 1\r\n51,40,50,2\r\n\r\n"):
+    for text in (b"1,2,3,1\n51,40,50,2", b"1, 2, 3, 1\r\n51,40,50,2\r\n\r\n", b"\r\n1,2,3,1\r\n\r\n \n51,40,50,2 \r\n"):
         assert parse_labels(text) == expected
 
 

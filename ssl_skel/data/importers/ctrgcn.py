@@ -24,6 +24,7 @@ from ssl_skel.data.importers.npy_stream import NpyStream, open_npy
 from ssl_skel.data.ntu_names import usable_names
 from ssl_skel.errors import BadData
 
+MAX_CLIPS = 10**6
 GROUP_OF = {"xsub": "subject", "xview": "view", "xset": "setup"}
 PERSONS, JOINTS = 2, 25
 
@@ -94,7 +95,7 @@ def _member(archive: zipfile.ZipFile, key: str) -> Iterator[NpyStream]:
 def _labels(archive: zipfile.ZipFile, key: str, classes: int) -> NDArray[np.int64]:
     """Read one-hot labels (N, C) as class indices."""
     with _member(archive, key) as array:
-        if len(array.shape) != 2 or array.shape[1] != classes:
+        if len(array.shape) != 2 or array.shape[1] != classes or array.shape[0] > MAX_CLIPS:
             raise BadData(f"{array.name}: shape {array.shape}, expected one-hot labels of {classes} classes")
         labels = np.full(array.shape[0], -1, np.int64)
         for position, row in enumerate(array.rows()):

@@ -66,6 +66,8 @@ def open_npy(file: IO[bytes], name: str, size: int) -> NpyStream:
         raise BadData(f"{name}: not an npy file ({str(error).splitlines()[0]})") from None
     if dtype.kind not in "fiub" or fortran or not shape or dtype.names:
         raise BadData(f"{name}: holds {dtype} of shape {shape}, not numbers in C order")
+    if math.prod(shape[1:]) * dtype.itemsize > CHUNK_BYTES:
+        raise BadData(f"{name}: one row of shape {shape[1:]} is larger than {CHUNK_BYTES >> 20} MB")
     if math.prod(shape) * dtype.itemsize > size:
         raise BadData(f"{name}: its header promises more than its {size} bytes; it is cut off")
     return NpyStream(file, shape, dtype, name)

@@ -153,16 +153,18 @@ def as_array(value: Any, what: str) -> NDArray[Any]:
     """Make a real array of what `load` gave.
 
     Args:
-        value: An `Array`, or a list of numbers.
+        value: An `Array`; nothing else that a pickle can hold has a size that is known.
         what: For the message.
 
     Raises:
         BadData: If it is no array of numbers or strings.
     """
     try:
-        made = value.make() if isinstance(value, Array) else np.asarray(value)
+        if not isinstance(value, Array):
+            raise ValueError("not a numpy array")
+        made = value.make()
     except (ValueError, TypeError, OverflowError) as error:
         raise BadData(f"{what}: {error}") from None
     if made.dtype.kind not in "biufSU":
         raise BadData(f"{what}: not an array of numbers")
-    return np.asarray(made)
+    return made

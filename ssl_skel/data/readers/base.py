@@ -17,11 +17,12 @@ from ssl_skel.errors import BadData, DataMissing
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A clip that a rule left out, on purpose; counted per rule in the report of `data prepare`.
+    """What a rule left out, on purpose; counted per rule in the report of `data prepare`.
 
     Attributes:
-        name: Of the clip.
-        rule: Short name of the rule, e.g. ``missing-skeletons-list``.
+        name: Of the clip; ``clip:body`` for a body.
+        rule: Short name of the rule, e.g. ``missing-skeletons-list``. ``body-...`` leaves out a body and
+            ``frame-...`` frames of a clip that is kept; any other rule leaves out the clip.
         why: One line for the report.
     """
 

@@ -14,7 +14,7 @@ from ssl_skel.data.bodies import POLICY, Body, select_persons
 from ssl_skel.data.clip import RawClip
 from ssl_skel.data.ntu_names import MISSING, NAME, SETUPS_60, clip_fields, read_names
 from ssl_skel.data.readers.base import Dropped, Reader, raw_folder, unique_stems
-from ssl_skel.data.readers.files import find
+from ssl_skel.data.readers.files import find, read_file
 from ssl_skel.data.readers.ntu_text import SkeletonText, parse_skeleton
 from ssl_skel.errors import BadData
 
@@ -25,7 +25,8 @@ class NtuReader(Reader):
     """Reads NTU RGB+D 120; its clips with setups 1 to 17 are NTU RGB+D.
 
     A joint is valid if its tracking state is 1 (inferred) or 2 (tracked) and its position is finite. What the
-    body policy leaves out is reported body by body, under rules that start with ``body-``.
+    body policy leaves out is reported body by body, under rules that start with ``body-``; frames without a person
+    are reported once a clip, under ``frame-empty``.
 
     Attributes:
         missing: Name list of clips whose skeletons the authors call missing or incomplete; dropped.
@@ -54,8 +55,9 @@ class NtuReader(Reader):
         if path.stem in _listed(self.missing):
             yield Dropped(path.stem, "missing-skeletons-list", f"named in {self.missing}")
             return
+        data = read_file(path)
         try:
-            text = parse_skeleton(path.read_bytes())
+            text = parse_skeleton(data)
             bodies = split_bodies(text)
         except BadData as error:
             raise BadData(f"{path.name}: {error.what}") from None
@@ -65,6 +67,8 @@ class NtuReader(Reader):
         chosen = select_persons(bodies, text.frames)
         for rule, body, why in chosen.dropped:
             yield Dropped(f"{path.stem}:{body}", rule, why)
+        if chosen.empty_frames:
+            yield Dropped(path.stem, "frame-empty", f"nobody in {chosen.empty_frames} of {text.frames} frames")
         yield RawClip(path.stem, chosen.xyz, chosen.valid, **fields)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ssl_skel.data.readers.text import EXACT_DIGITS, EXACT_POWER
+from ssl_skel.data.readers.text import EXACT_DIGITS, EXACT_POWER, MAX_FRAMES
 
 Columns = tuple[int, NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]]
 
@@ -149,6 +149,8 @@ def _header(text, at):  # type: ignore[no-untyped-def]
 def _scan(text, frame, body, xyz, state):  # type: ignore[no-untyped-def]
     """Fill the columns; returns frames and rows, or -1 and 0 if anything is irregular."""
     total, at = _count(text, 0)
+    if total >= MAX_FRAMES:
+        return _FAILED, 0
     rows, number = 0, 0
     while at >= 0 and number < total and at < len(text) - 1:
         bodies, at = _count(text, at)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_skel.data.readers.fast import compiled
-from ssl_skel.data.readers.text import Tokens, check_alphabet, shown, to_float, to_ints, tokenize
+from ssl_skel.data.readers.text import MAX_FRAMES, Tokens, check_alphabet, shown, to_float, to_ints, tokenize
 from ssl_skel.errors import BadData
 
 JOINTS = 25
@@ -104,7 +104,7 @@ def _find_bodies(tokens: Tokens) -> tuple[int, NDArray[np.int64], NDArray[np.int
 def _walk(tokens: Tokens, found: list[tuple[int, int]]) -> int:
     """Follow the counts from frame to frame; appends (line, frame) of each body and returns the frames."""
     lines, fields = len(tokens.first) - 1, tokens.per_line
-    frames = _count(tokens, 0, fields, 10**6)
+    frames = _count(tokens, 0, fields, MAX_FRAMES)
     if frames == 0:
         raise BadData("line 1: no frames")
     line = 1

@@ -16,11 +16,16 @@ import numpy as np
 
 from ssl_skel.data.clip import RawClip
 from ssl_skel.data.readers.base import Dropped, Reader, raw_folder, unique_stems
+from ssl_skel.data.readers.files import find, read_file
 from ssl_skel.errors import BadData
 
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 JOINTS = 20
+MAX_BYTES = 8 << 20
+"""JSON takes thirty times its size as Python objects; the largest real file has 0.3 MB."""
+
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
+_FILE = re.compile(_NAME.pattern + r"\.json")
 
 
 class NwUclaReader(Reader):
@@ -33,8 +38,7 @@ class NwUclaReader(Reader):
         raw = raw_folder(raw)
         if (raw / "all_sqe").is_dir():
             raw = raw_folder(raw / "all_sqe")
-        found = [path for path in raw.glob("*.json") if _NAME.fullmatch(path.stem)]
-        return unique_stems(found, "NW-UCLA files (a01_s01_e00_v01.json ...)", raw)
+        return unique_stems(list(find(raw, _FILE)), "NW-UCLA files (a01_s01_e00_v01.json ...)", raw)
 
     def read(self, path: Path) -> Iterator[RawClip | Dropped]:
         """Read one clip; joints at exactly (0, 0, 0) were not tracked and become invalid."""
@@ -47,7 +51,7 @@ class NwUclaReader(Reader):
         label = ACTIONS.index(action)
         data = _load(path)
         if data["file_name"] != path.stem:
-            raise BadData(f"{path.name}: holds the clip {data['file_name']!r}")
+            raise BadData(f"{path.name}: holds the clip {data['file_name'][:40]!r}")
         if data["label"] != label + 1:
             raise BadData(f"{path.name}: label {data['label']!r} in the file, {label + 1} by its name")
         xyz = _skeletons(path, data["skeletons"])
@@ -57,13 +61,13 @@ class NwUclaReader(Reader):
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_file(path, MAX_BYTES))
     except (ValueError, RecursionError) as error:
         raise BadData(f"{path.name}: not a whole JSON file ({error})") from None
-    except OSError as error:
-        raise BadData(f"{path.name}: {error.strerror or error}") from None
     if not isinstance(data, dict) or set(data) != {"file_name", "skeletons", "label"}:
         raise BadData(f"{path.name}: the keys are not file_name, skeletons, label")
+    if not isinstance(data["file_name"], str) or type(data["label"]) is not int:
+        raise BadData(f"{path.name}: file_name is no text, or label no whole number")
     return data
 
 

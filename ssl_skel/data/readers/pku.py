@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ssl_skel.data.clip import RawClip
 from ssl_skel.data.readers.base import Dropped, Reader, raw_folder, unique_stems
-from ssl_skel.data.readers.files import find
+from ssl_skel.data.readers.files import MAX_BYTES, find, read_file
 from ssl_skel.data.readers.text import check_alphabet, to_float, to_ints, tokenize
 from ssl_skel.errors import BadData
 
@@ -35,6 +35,10 @@ VIEWS = ("L", "M", "R")
 
 ERRATA = {("0043-L", 1, 4925, 4036): 5036}
 """(video, action, start, end) -> end. The next action of 0043-L starts at 5050, so 4036 is 5036 mistyped."""
+
+MAX_LABEL_BYTES = 1 << 20
+MAX_COVER = 20
+"""Rows may overlap, but a label file that repeats itself without end must not fill the memory."""
 
 Row = tuple[int, int, int]
 """Action from 1, start, end."""
@@ -70,8 +74,10 @@ class PkuReader(Reader):
             have, lack = ("label", "skeleton") if is_label else ("skeleton", "label")
             raise BadData(f"{path.name}: a {have} file without its {lack} file")
         if not is_label:
-            rows = _parse(parse_labels, nearby[path.stem, True])
-            xyz, valid = _parse(parse_video, path)
+            rows = _parse(parse_labels, nearby[path.stem, True], MAX_LABEL_BYTES)
+            xyz, valid = _parse(parse_video, path, MAX_BYTES)
+            if sum(max(0, end - start) for _, start, end in rows) > MAX_COVER * xyz.shape[1]:
+                raise BadData(f"{path.name}: its label rows cover its {xyz.shape[1]} frames over {MAX_COVER} times")
             fields = {key: int(value) for key, value in match.groupdict().items() if key != "side"}
             fields["view"] = VIEWS.index(match["side"]) + 1
             for number, row in enumerate(rows, 1):
@@ -113,20 +119,20 @@ def parse_video(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 
 def parse_labels(data: bytes) -> list[Row]:
-    """Read a label file.
+    """Read a label file; blank lines are passed over.
 
     Raises:
-        BadData: With the line, if one is not four whole numbers or the action is not one of 1 to 51.
+        BadData: With the line, if one is not four whole numbers or the action is not one of 1 to 51; if there is none.
     """
     tokens = tokenize(data, b",")
-    wrong = np.flatnonzero(tokens.per_line != 4)
+    wrong = np.flatnonzero((tokens.per_line != 4) & ((tokens.per_line != 0) | (len(tokens.starts) == 0)))
     if len(wrong):
         raise BadData(f"line {wrong[0] + 1}: {tokens.per_line[wrong[0]]} fields, expected action,start,end,confidence")
     values = np.array(to_ints(tokens, np.arange(len(tokens.starts)), 10**9), np.int64).reshape(-1, 4)
     unknown = np.flatnonzero((values[:, 0] < 1) | (values[:, 0] > ACTIONS))
     if len(unknown):
-        line = int(unknown[0])
-        raise BadData(f"line {line + 1}: action {values[line, 0]} is not one of 1 to {ACTIONS}")
+        row = int(unknown[0])
+        raise BadData(f"line {tokens.line_of(4 * row)}: action {values[row, 0]} is not one of 1 to {ACTIONS}")
     return [(action, start, end) for action, start, end, _ in values.tolist()]
 
 
@@ -154,16 +160,20 @@ def cut(video: str, number: int, row: Row, xyz: NDArray[np.float32], valid: NDAr
     return RawClip(name, xyz[:, start:end], valid[:, start:end], action - 1, repetition=number, **fields)
 
 
-def _parse(parser: Callable[[bytes], T], path: Path) -> T:
+def _parse(parser: Callable[[bytes], T], path: Path, limit: int) -> T:
+    data = read_file(path, limit)
     try:
-        return parser(path.read_bytes())
+        return parser(data)
     except BadData as error:
         raise BadData(f"{path.parent.name}/{path.name}: {error.what}") from None
 
 
 def _is_label(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"," in file.read(64)
+    try:
+        with path.open("rb") as file:
+            return b"," in file.read(64)
+    except OSError as error:
+        raise BadData(f"can't read {path}: {error.strerror or error}") from None
 
 
 @cache

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ssl_skel.data.clip import RawClip
 from ssl_skel.data.readers.base import Dropped, Reader, raw_folder
-from ssl_skel.data.readers.files import find
+from ssl_skel.data.readers.files import find, read_file
 from ssl_skel.data.readers.text import check_alphabet, to_float, tokenize
 from ssl_skel.errors import BadData, DataMissing
 
@@ -60,7 +60,7 @@ class SbuReader(Reader):
         if not 1 <= int(action) <= ACTIONS:
             raise BadData(f"{name}: class {action} is not one of 1 to {ACTIONS}")
         try:
-            xyz, valid = parse_sequence(path.read_bytes())
+            xyz, valid = parse_sequence(read_file(path))
         except BadData as error:
             raise BadData(f"{name}: {error.what}") from None
         yield RawClip(name, xyz, valid, int(action) - 1, SETS.index(pair) + 1, repetition=int(sequence))

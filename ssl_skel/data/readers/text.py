@@ -22,6 +22,9 @@ Int64s = NDArray[np.int64]
 WIDTH = 24
 EXACT_DIGITS = 15
 EXACT_POWER = 22
+MAX_FRAMES = 10**6
+"""A count beyond is no count of frames, whatever the file is."""
+
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
 _NOT_FINITE = re.compile(rb"[+-]?(nan|inf(inity)?|1\.#(ind|inf|qnan|snan)\d*)", re.IGNORECASE)
 _NUMBER_BYTES = b"0123456789+-.eE"

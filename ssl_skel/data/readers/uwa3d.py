@@ -112,11 +112,13 @@ def load_matlab(path: Path) -> Array:
 
     try:
         with h5py.File(path, "r") as file:
-            if not isinstance(file.get("A"), h5py.Dataset):
-                raise BadData(f"{path.name}: no dataset 'A' (there is {', '.join(sorted(file)) or 'nothing'})")
-            data = file["A"]
+            data = file.get("A") if isinstance(file.get("A", getlink=True), h5py.HardLink) else None
+            if not isinstance(data, h5py.Dataset):
+                raise BadData(f"{path.name}: no dataset 'A' (there is {', '.join(sorted(file)[:5]) or 'nothing'})")
             shape, kind = tuple(data.shape), data.dtype.kind
-            if kind not in "fiu" or data.attrs.get("MATLAB_empty", 0):
+            if data.external or data.is_virtual or math.prod(data.chunks or ()) > MAX_FRAMES * JOINTS * 3:
+                raise BadData(f"{path.name}: dataset 'A' is stored in a way that MATLAB does not use")
+            if kind not in "fiu" or 0 in shape or data.attrs.get("MATLAB_empty", 0):
                 raise BadData(f"{path.name}: dataset 'A' is empty or holds no numbers")
             if not 2 <= len(shape) <= 3 or not any(order.fits(shape) for order in ORDERS):
                 raise BadData(f"{path.name}: shape {shape} is not {JOINTS * 3} numbers a frame")
@@ -155,16 +157,22 @@ def measure_order(samples: list[Array]) -> Order:
 def _bones(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
     """(T, 15, 3) positions -> (T, 14) bone lengths."""
     child, parent = np.array(NITE_15.bones).T
-    return np.asarray(np.linalg.norm(xyz[:, child] - xyz[:, parent], axis=2))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.linalg.norm(xyz[:, child] - xyz[:, parent], axis=2))
 
 
 def _bone_variation(xyz: NDArray[np.float64]) -> float:
-    """Standard deviation over mean of each bone's length over the frames, averaged over the bones."""
+    """Standard deviation over mean of each bone's length over the frames, averaged over the bones.
+
+    At most 1, which no skeleton has: one damaged file must not outvote a folder of sound ones.
+    """
     length = _bones(xyz)
     length = length[np.isfinite(length).all(axis=1)]
     if not len(length):
-        return float("inf")
-    return float((length.std(axis=0) / np.maximum(length.mean(axis=0), 1e-9)).mean())
+        return 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        variation = float((length.std(axis=0) / np.maximum(length.mean(axis=0), 1e-9)).mean())
+    return variation if variation < 1 else 1.0
 
 
 @cache
@@ -173,7 +181,7 @@ def _measure_folder(folder: Path) -> tuple[Order, float] | BadData:
 
     No bone of a person is 5 m long: where the median bone is, the numbers are millimetres.
     """
-    paths = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name))
+    paths = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name) and path.is_file())
     samples = []
     for path in paths[::max(1, len(paths) // SAMPLE)]:
         with suppress(BadData):
