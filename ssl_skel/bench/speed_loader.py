@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ssl_skel.bench.timing import compare
+from ssl_skel.bench.timing import compare, one_thread
 from ssl_skel.data.open import Part, SplitView, open_split
 from ssl_skel.errors import ContractFailed
 
@@ -54,8 +54,9 @@ def loader(dataset: str = "synthetic", split: str = "xsub", batch: int = 24, fra
             raise ContractFailed(f"loader: {one} clips against {other}")
         return {"clips": one, "workers_of_peer": WORKERS, "largest_difference": _difference(view, plain, frames)}
 
-    ours(), peer()
-    result = compare("loader", ours, peer, agree, repeats)
+    with one_thread():  # as in each worker of the peer
+        ours(), peer()
+        result = compare("loader", ours, peer, agree, repeats)
     clips = result["parts"]["clips"]
     result["parts"] |= {"ours_clips_per_s": clips / result["ours_s"], "peer_clips_per_s": clips / result["peer_s"]}
     return result | {"size": [dataset, batch, frames, epochs]}
