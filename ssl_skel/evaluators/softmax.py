@@ -24,6 +24,9 @@ from ssl_skel.errors import Diverged
 
 HISTORY = 10
 MAX_ITERATIONS = 2000
+ROUNDING = 1e-5
+"""Largest entry of the gradient that will do when the iterations are used up: where classes are all but separated the
+loss, and with it the tolerance, falls below what float32 can reach."""
 MAX_TRIALS = 40
 SLOPE = 0.3
 """A step will do where the slope along it has fallen to this share; finer costs trials but no products."""
@@ -133,10 +136,15 @@ class LogisticRegression:
             fixed, grows = penalty * theta * direction, penalty * direction.square()
             line = _Line(float(fixed.sum()), float(grows.sum()), float((gradient * direction).sum()))
             step, residual = self._search(logits, along, line)
-            theta, logits = theta + step * direction, logits + step * along
-            previous, gradient = gradient, self.design.T @ residual / n + penalty * theta
-            memory.add(step * direction, gradient - previous)
-        raise Diverged(f"logistic regression at l2 = {l2:g} did not converge in {MAX_ITERATIONS} iterations "
+            moved = theta + step * direction
+            following = self.design.T @ residual / n + penalty * moved
+            if not bool(torch.isfinite(following).all()):
+                break  # rounding is all that is left to follow
+            memory.add(step * direction, following - gradient)
+            theta, logits, gradient = moved, logits + step * along, following
+        if bool(gradient.abs().max() <= ROUNDING):
+            return theta, float(loss), iteration
+        raise Diverged(f"logistic regression at l2 = {l2:g} did not converge in {iteration + 1} iterations "
                        f"(largest gradient {float(gradient.abs().max()):.1e})", "Use a stronger penalty.")
 
     def _search(self, logits: Tensor, along: Tensor, line: _Line) -> tuple[float, Tensor]:

@@ -124,3 +124,12 @@ def test_all_features_constant_still_predicts_the_prior():
     result = LinearProbe(LinearConfig(l2=(0.1,))).evaluate(ctx)
     assert len(result.top[:, 0].unique()) == 1
     assert classification_metrics(result.top, labels, 4)["mean_class"] == pytest.approx(0.25)
+
+
+def test_separated_classes_with_next_to_no_penalty_end_in_a_fit() -> None:
+    gen = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 4
+    features = torch.randn(64, 200, generator=gen) * 0.1
+    features[torch.arange(64), labels] += 5
+    fit = LogisticRegression(features, labels, 4, tol=1e-12).fit(1e-7)  # a tolerance that float32 can't reach
+    assert torch.equal(fit.logits(features).argmax(1), labels)
