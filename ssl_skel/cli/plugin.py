@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ssl_skel.cli import options
 from ssl_skel.errors import ContractFailed
+from ssl_skel.inspection import check_import, static_problem
 from ssl_skel.registry import Catalogue, Entry, discover
 
 
@@ -20,13 +22,17 @@ def plugin() -> None:
 @plugin.command("list")
 @click.option("--kind", type=click.Choice(["plugins", "backbones", "evaluators", "datasets", "executors", "suites"]),
               default="plugins", show_default=True, help="What to list.")
+@click.option("--import", "really", is_flag=True, help="Import every entry to see whether it can be used.")
 @options.plugins
 @options.as_json
-def list_(kind: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
-    """List what is registered, with origin and state; broken entries say why."""
+def list_(kind: str, really: bool, plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List what is registered, with origin and state; broken entries say why.
+
+    Nothing is imported: code that fails only when it runs is found by `plugin check`, or with --import.
+    """
     catalogue = discover(plugin_paths)
     entries = [*catalogue.entries(kind), *(entry for entry in catalogue.broken if entry.kind == kind)]
-    rows = [_row(entry) for entry in entries]
+    rows = [_row(entry, check_import if really else static_problem) for entry in entries]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -36,19 +42,25 @@ def list_(kind: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, title=f"{len(rows)} {kind}", title_justify="left")
-    for column in ("name", "version", "family", "state", "summary", "origin"):
+    for column in ("name", "version", "family", "state", "summary"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        summary = row["error"] or row["summary"]
-        table.add_row(*(escape(str(cell)) for cell in (
-            row["name"], row["version"], row["family"], row["state"], summary, row["origin"])))
-    Console().print(table)
+        table.add_row(*(escape(str(row[cell])) for cell in ("name", "version", "family", "state", "summary")))
+    console = Console()
+    console.print(table)
+    for origin in dict.fromkeys(row["origin"] for row in rows):
+        names = ", ".join(row["name"] for row in rows if row["origin"] == origin)
+        console.print(escape(f"from {origin}: {names}"), soft_wrap=True)
+    for row in rows:
+        if row["error"]:
+            console.print(f"[red]broken[/] {escape(row['name'])} ({escape(row['origin'])}): {escape(row['error'])}",
+                          soft_wrap=True)
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    card = entry.card
+def _row(entry: Entry, find_problem: Callable[[Entry], str]) -> dict[str, Any]:
+    card, error = entry.card, find_problem(entry)
     return {"name": entry.name, "version": card.version if card else "", "family": card.family if card else "",
-            "state": entry.state, "summary": entry.summary, "origin": entry.origin, "error": entry.error}
+            "state": "broken" if error else "ok", "summary": entry.summary, "origin": entry.origin, "error": error}
 
 
 @plugin.command()

@@ -1,4 +1,4 @@
-"""The committed leaderboards: every record agrees with itself, every score with its predictions, every board with both."""
+"""The committed leaderboards: records agree with themselves, scores with predictions, boards with both."""
 
 from __future__ import annotations
 

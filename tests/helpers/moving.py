@@ -73,7 +73,6 @@ def moving_context(persons: int = 1, streams: int = 1, fusion: str = "single", n
                                        for size, seed in ((n, 0), (n // 2, 1)))
     encoders = {name: Small(layout, seed).eval() for seed, name in enumerate("ab"[:streams])}
     subjects = torch.arange(n) // classes % 4
-    device = torch.device("cpu")
 
     def part(source: Source, who: Tensor, known: Tensor | None, prefix: str) -> FeatureSet:
         features = {name: value.clone() for name, value in encode(encoders, source).items()}
