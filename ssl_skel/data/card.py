@@ -56,6 +56,8 @@ class Split:
         clean_twin: Split of the same training part without that leak.
         published: False for a split that must not stand beside published numbers; `description` says why.
         support: Index -> mask of the labelled exemplars of a one-shot split.
+        disjoint_by: Index column of which training and test share no value, by the protocol ("" where it promises
+            nothing of the kind); the audit holds the data to it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Split:
     clean_twin: str = ""
     published: bool = True
     support: Callable[[Index], NDArray[np.bool_]] | None = None
+    disjoint_by: str = ""
 
     def apply(self, index: Index) -> Parts:
         """Split a store.

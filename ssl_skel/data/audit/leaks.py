@@ -18,15 +18,6 @@ from ssl_skel.errors import BadData
 LISTED = 200
 """At most so many clips or pairs are listed; the counts are of all."""
 
-CLAIMS = (("cross-subject", "xsub", "subject"), ("cross-view", "xview", "view"), ("cross-setup", "xset", "setup"))
-"""A split claims that its parts share no value of a column by its description, or by its name."""
-
-
-def claimed_disjoint(split: Split) -> str:
-    """The index column whose values training and test must not share; "" where the split claims none."""
-    text = split.description.lower()
-    return next((column for phrase, name, column in CLAIMS if phrase in text or name in split.name), "")
-
 
 def audit_split(store: Store, split: Split, hashes: StoreHashes, groups: list[list[int]],
                 near: NearPairs) -> dict[str, Any]:
@@ -92,8 +83,8 @@ def _near(near: NearPairs, part: NDArray[np.int8], groups: list[list[int]], name
 
 
 def _overlap(index: Index, split: Split, parts: Parts) -> dict[str, Any]:
-    """Values of the column that the split claims to be disjoint in, found in both parts."""
-    column = claimed_disjoint(split)
+    """Values of the column that the split promises to be disjoint by, found in both parts."""
+    column = split.disjoint_by
     if not column:
         return {"column": "", "values": [], "test_clips": 0}
     both = np.intersect1d(index[column][parts.train], index[column][parts.test])

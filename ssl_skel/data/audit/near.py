@@ -10,6 +10,7 @@ come out close are then measured in full.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,18 +116,17 @@ def _close(points: Floats, limit: float) -> tuple[Ints, Ints, bool]:
     rounding = 1e-5 * float(square.max(initial=0))
     found: list[tuple[Ints, Ints]] = []
     total = 0
-    for begin in range(0, len(points), TILE):
-        tile = points[begin:begin + TILE]
-        for other in range(begin, len(points), TILE):
-            near = tile @ (-2 * points[other:other + TILE].T)
-            near += square[begin:begin + TILE, None].astype(np.float32)
-            near += square[None, other:other + TILE].astype(np.float32)
-            i, j = np.nonzero(near <= limit**2 + rounding)
-            keep = i + begin < j + other
-            found.append((i[keep] + begin, j[keep] + other))
-            total += len(found[-1][0])
-            if total > MAX_PAIRS:
-                break
+    tiles = range(0, len(points), TILE)
+    for begin, other in combinations_with_replacement(tiles, 2):
+        near = points[begin:begin + TILE] @ (-2 * points[other:other + TILE].T)
+        near += square[begin:begin + TILE, None].astype(np.float32)
+        near += square[None, other:other + TILE].astype(np.float32)
+        i, j = np.nonzero(near <= limit**2 + rounding)
+        keep = i + begin < j + other
+        found.append((i[keep] + begin, j[keep] + other))
+        total += len(found[-1][0])
+        if total > MAX_PAIRS:
+            break
     first, second = (np.concatenate(part)[:MAX_PAIRS] for part in zip(*found))
     return first, second, total > MAX_PAIRS
 

@@ -94,6 +94,8 @@ def findings(report: dict[str, Any]) -> list[str]:
         lines.append(f"{report['duplicates']['clips']} clips are bit-identical to another clip")
     if report["near"]["pairs"]:
         lines.append(f"{report['near']['pairs']} pairs of clips are within {report['near_metres']} m of one another")
+    if report["near"]["capped"]:
+        lines.append("there are too many similar clips to compare all of them in full; some near pairs may be missing")
     if report["names"]:
         lines.append(f"{len(report['names'])} times a clip's name and the index disagree")
     lines += [f"{check['name']}: {check['flagged']} of {report['clips']} clips ({check['what']})"
@@ -112,11 +114,13 @@ def _split_findings(split: dict[str, Any]) -> list[str]:
     if "problem" in split:
         return [split["problem"]]
     lines = []
+    known = " (known)" if split["known_leak"] else ""
     if count := split["duplicates"]["test_clips"]:
-        known = " (known)" if split["known_leak"] else ""
         lines.append(f"{count} of {split['test']} test clips are bit-identical to a training clip{known}")
     if count := split["shared_frames"]["test_clips"]:
-        lines.append(f"{count} more test clips share {split['shared_frames']['rows']} frames with training clips")
+        more = "more " if split["duplicates"]["test_clips"] else ""
+        lines.append(f"{count} {more}test clips share {split['shared_frames']['rows']} frames with training "
+                     f"clips{known}")
     if count := split["near"]["test_clips"]:
         lines.append(f"{count} test clips are nearly the same as a training clip")
     if values := split["overlap"]["values"]:

@@ -37,8 +37,10 @@ CARD = DatasetCard(
     persons=2,
     classes=NTU_60,
     splits=by_name(
-        Split("xsub", "cross-subject: 20 subjects train, 20 test", xsub, HELD_OUT, expected=(40091, 16487)),
-        Split("xview", "cross-view: cameras 2 and 3 train, camera 1 tests", xview, HELD_OUT, expected=(37646, 18932)),
+        Split("xsub", "cross-subject: 20 subjects train, 20 test", xsub, HELD_OUT, expected=(40091, 16487),
+              disjoint_by="subject"),
+        Split("xview", "cross-view: cameras 2 and 3 train, camera 1 tests", xview, HELD_OUT, expected=(37646, 18932),
+              disjoint_by="view"),
     ),
     reader="ssl_skel.data.readers.ntu:Ntu60Reader",
     source=SOURCE,

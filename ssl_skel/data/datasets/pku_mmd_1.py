@@ -84,7 +84,7 @@ def official_xview(path: Path) -> Split:
         video = np.array(index["name"].astype("S6"))
         return np.isin(video, np.array(train, "S6")), np.isin(video, np.array(test, "S6"))
 
-    return Split("xview", f"cross-view by the official list {path.name}", select, HELD_OUT)
+    return Split("xview", f"cross-view by the official list {path.name}", select, HELD_OUT, disjoint_by="view")
 
 
 def _xview() -> Split:
@@ -92,7 +92,7 @@ def _xview() -> Split:
         return official_xview(Path(listed))
     why = ("views M and R train, L tests; NOT the published split: its official list was not found, and the paper's "
            f"717/359 videos are not these 718/358. Set {XVIEW_LIST} to the official cross-view.txt")
-    return Split("xview", why, xview, HELD_OUT, expected=(14372, 7173), published=False)
+    return Split("xview", why, xview, HELD_OUT, expected=(14372, 7173), published=False, disjoint_by="view")
 
 
 CARD = DatasetCard(
@@ -103,7 +103,7 @@ CARD = DatasetCard(
     classes=PKU_MMD,
     splits=by_name(
         Split("xsub", "cross-subject: videos 0291 to 0334 (132 of 1,076) test", xsub, HELD_OUT,
-              expected=(18841, 2704)),
+              expected=(18841, 2704), disjoint_by="subject"),
         _xview(),
     ),
     reader="ssl_skel.data.readers.pku:Pku1Reader",

@@ -36,8 +36,10 @@ CARD = DatasetCard(
     persons=2,
     classes=PKU_MMD,
     splits=by_name(
-        Split("xsub", "cross-subject: N02, N03, N07 (234 of 1,009 videos) test", xsub, HELD_OUT),
-        Split("xview", "cross-view: views M and R train, L (338 of 1,009 videos) tests", pku_mmd_1.xview, HELD_OUT),
+        Split("xsub", "cross-subject: N02, N03, N07 (234 of 1,009 videos) test", xsub, HELD_OUT,
+              disjoint_by="subject"),
+        Split("xview", "cross-view: views M and R train, L (338 of 1,009 videos) tests", pku_mmd_1.xview, HELD_OUT,
+              disjoint_by="view"),
     ),
     reader="ssl_skel.data.readers.pku:Pku2Reader",
     source=pku_mmd_1.SOURCE,

@@ -28,7 +28,8 @@ def _splits() -> list[Split]:
     for number, (pairs, expected) in enumerate(zip(FOLDS, SIZES), 1):
         held_out = FOLDS[number % len(FOLDS)][:2]
         what = f"cross-subject by pairs of actors: pairs {', '.join(map(str, pairs))} test, the others train"
-        splits.append(Split(f"fold{number}", what, _fold(pairs), held_out, expected=expected))
+        splits.append(Split(f"fold{number}", what, _fold(pairs), held_out, expected=expected,
+                            disjoint_by="subject"))
     return splits
 
 

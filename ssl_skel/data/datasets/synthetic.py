@@ -68,9 +68,9 @@ def _card(name: str, title: str, layout: str, persons: int) -> DatasetCard:
         classes=tuple(action.name for action in SCRIPTS[name][1]),
         splits=by_name(
             Split("xsub", "seven subjects to train on, three others to test", _xsub, HELD_OUT,
-                  expected=(336, 144)),
+                  expected=(336, 144), disjoint_by="subject"),
             Split("xview", "views 1 and 2 to train on, view 3 to test", _xview, HELD_OUT,
-                  expected=(320, 160)),
+                  expected=(320, 160), disjoint_by="view"),
         ),
         generate="ssl_skel.data.synthetic:make_store",
         source="made by ssl_skel, in memory", licence="MIT", citation="none; cite ssl_skel",

@@ -23,7 +23,8 @@ def _fold(train: tuple[int, ...], test: int) -> Callable[[Index], Masks]:
 
 def _folds() -> list[Split]:
     """Train on two views, test on each of the others: twelve splits; papers report their mean."""
-    return [Split(f"v{a}{b}-v{test}", f"views {a} and {b} train, view {test} tests", _fold((a, b), test), HELD_OUT)
+    return [Split(f"v{a}{b}-v{test}", f"views {a} and {b} train, view {test} tests", _fold((a, b), test), HELD_OUT,
+                  disjoint_by="view")
             for a, b in combinations(VIEWS, 2) for test in VIEWS if test not in (a, b)]
 
 
