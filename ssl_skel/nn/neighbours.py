@@ -15,8 +15,8 @@ from ssl_skel.nn.batch_stats import SLOPE
 
 __all__ = ["activate", "degrees", "edge_statistics", "neighbour_max", "spread_back", "through_activation"]
 
-BLOCK = {"cpu": 1 << 16, "cuda": 1 << 26}
-"""Elements of a table that are worked on at once: what stays in a core's cache on a CPU."""
+BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
+"""Elements of a table that are worked on at once: what stays in cache on a CPU, yet is worth two threads."""
 
 
 def degrees(neighbours: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
