@@ -96,18 +96,22 @@ def prepare(dataset: str, raw: Path, data_root: Path, workers: int, strict: bool
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("files"),
                TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(dataset, total=None, rate="")
+        task = bar.add_task(dataset, start=False, total=None, rate="")
         seen = {"files": 0, "bytes": 0}
+
+        def started(files: int, done_before: int) -> None:
+            bar.start_task(task)
+            bar.update(task, total=files, completed=done_before)
 
         def progress(files: int, size: int) -> None:
             seen["files"] += files
             seen["bytes"] += size
             seconds = max(bar.tasks[0].elapsed or 0.0, 1e-3)
             rate = f"{seen['files'] / seconds:.0f} files/s  {seen['bytes'] / seconds / 1e6:.1f} MB/s"
-            bar.update(task, completed=seen["files"], rate=rate)
+            bar.update(task, advance=files, rate=rate)
 
         done = run(get_card(dataset), raw, data_root, workers=workers, strict=strict, force=force,
-                   progress=progress, started=lambda files, size: bar.update(task, total=files))
+                   progress=progress, started=started)
     _report(done)
 
 

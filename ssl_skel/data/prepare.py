@@ -95,7 +95,7 @@ def prepare(card: DatasetCard, raw: Path, root: Path, *, workers: int = 1, stric
         strict: Fail on the first unreadable file or clip.
         force: Redo a dataset that is prepared.
         progress: Told of files and bytes as they are done.
-        started: Told the total files and bytes before the first.
+        started: Told before the first how many files there are, and how many of them an earlier run has read.
 
     Raises:
         DataMissing: If the raw folder is not there or not of this dataset.
@@ -115,9 +115,10 @@ def prepare(card: DatasetCard, raw: Path, root: Path, *, workers: int = 1, stric
             raise BadData(f"{target} was prepared from other files ({store.meta['raw'].get('path')})",
                           "Give --force to replace it, or another --data-root.")
         pieces = _deal(card, files, partial, reader)
+        missing = _missing(pieces, strict)
         if started:
-            started(len(files), sum(sum(piece.sizes) for piece in pieces))
-        _read_all(pieces, workers, strict, progress)
+            started(len(files), len(files) - sum(len(piece.files) for piece in missing))
+        _read_all(missing, workers, strict, progress)
         folder = partial / "store"
         with writing(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -219,15 +220,18 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _read_all(pieces: Sequence[Piece], workers: int, strict: bool, progress: Progress | None) -> None:
-    """Make every shard that is not there yet."""
-    missing = []
+def _missing(pieces: Sequence[Piece], strict: bool) -> list[Piece]:
+    """The pieces whose shards are not there yet, or that `strict` has to complain about again."""
+    found = []
     for piece in pieces:
         loaded = load_shard(piece.shard, ())
         if loaded is None or (strict and loaded[1].unreadable):
-            missing.append(piece)
-        elif progress:
-            progress(len(piece.files), sum(piece.sizes))
+            found.append(piece)
+    return found
+
+
+def _read_all(missing: Sequence[Piece], workers: int, strict: bool, progress: Progress | None) -> None:
+    """Make the shards that are missing."""
     if workers <= 1 or len(missing) <= 1:
         for piece in missing:
             read_piece(piece, strict)

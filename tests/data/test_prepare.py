@@ -16,6 +16,7 @@ import pytest
 
 from helpers.raw_ucla import clip_name, write_clip, write_folder
 from helpers.slow_reader import MANY_CARD, SLOW_CARD
+from ssl_skel.data.catalog import get_card
 from ssl_skel.data.datasets.nw_ucla import CARD
 from ssl_skel.data.prepare import claim, prepare, read_report
 from ssl_skel.data.readers.nw_ucla import NwUclaReader
@@ -149,8 +150,11 @@ def test_raw_folders_that_are_none(tmp_path):
 
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
         file.writestr("a", "b")
-    with pytest.raises(BadData, match="zip"):
+    with pytest.raises(BadData, match="is a zip file"):
         prepare(CARD, tmp_path / "all.zip", tmp_path)
+    for card in (CARD, get_card("sbu")):
+        with pytest.raises(DataMissing, match=r"no .* files .*Unpack all\.zip and give the folder"):
+            prepare(card, tmp_path, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
@@ -219,10 +223,13 @@ def test_kill_9_and_again(tmp_path, workers):
     assert not alive, "workers outlived their parent"
     done = {path: path.stat().st_mtime_ns for path in (root / "nw-ucla.partial").glob("*.npz")}
     assert 2 <= len(done) < 5
-    redone = []
-    finished = prepare(SLOW_CARD, raw, root, progress=lambda files, size: redone.append(
-        all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())))
+    redone, told = [], []
+    finished = prepare(SLOW_CARD, raw, root, started=lambda *numbers: told.append(numbers),
+                       progress=lambda files, size: redone.append(
+                           all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())))
     assert all(redone), "a finished shard was made again"
+    assert told == [(320, 64 * len(done))]
+    assert len(redone) == 5 - len(done)
     assert finished.report.kept == 320
     assert finished.store.digest == prepare(CARD, raw, tmp_path / "undisturbed").store.digest
 

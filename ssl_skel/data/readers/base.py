@@ -81,6 +81,18 @@ def raw_folder(raw: Path) -> Path:
     return raw
 
 
+def nothing_found(what: str, raw: Path) -> DataMissing:
+    """The error for a folder without a file of the dataset.
+
+    Args:
+        what: Description of the files, e.g. ``NTU .skeleton files``.
+        raw: Where was looked.
+    """
+    archives = sorted(path.name for path in raw.glob("*.zip"))
+    return DataMissing(f"no {what} in {raw}", f"Unpack {archives[0]} and give the folder." if archives else
+                       "Check --raw: it has to be the folder that holds them.")
+
+
 def unique_stems(paths: list[Path], what: str, raw: Path) -> list[Path]:
     """Sort files by stem and refuse two of one stem.
 
@@ -94,7 +106,7 @@ def unique_stems(paths: list[Path], what: str, raw: Path) -> list[Path]:
         BadData: If two share a stem.
     """
     if not paths:
-        raise DataMissing(f"no {what} in {raw}", "Check --raw: it has to be the folder that holds them.")
+        raise nothing_found(what, raw)
     paths = sorted(paths, key=lambda path: (path.stem, str(path)))
     for before, after in itertools.pairwise(paths):
         if before.stem == after.stem:

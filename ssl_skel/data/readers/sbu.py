@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_skel.data.clip import RawClip
-from ssl_skel.data.readers.base import Dropped, Reader, raw_folder
+from ssl_skel.data.readers.base import Dropped, Reader, nothing_found, raw_folder
 from ssl_skel.data.readers.files import find, read_file
 from ssl_skel.data.readers.text import check_alphabet, to_float, tokenize
-from ssl_skel.errors import BadData, DataMissing
+from ssl_skel.errors import BadData
 
 SETS = ("s01s02", "s01s03", "s01s07", "s02s01", "s02s03", "s02s06", "s02s07", "s03s02", "s03s04", "s03s05", "s03s06",
         "s04s02", "s04s03", "s04s06", "s05s02", "s05s03", "s06s02", "s06s03", "s06s04", "s07s01", "s07s03")
@@ -42,8 +42,7 @@ class SbuReader(Reader):
         """List the skeleton files by pair, class and sequence."""
         found = [path for path in find(raw_folder(raw), re.compile("skeleton_pos.txt")) if clip_name(path)]
         if not found:
-            raise DataMissing(f"no SBU files (s01s02/01/001/skeleton_pos.txt ...) in {raw}",
-                              "Check --raw: it has to be the folder that holds them.")
+            raise nothing_found("SBU files (s01s02/01/001/skeleton_pos.txt ...)", raw)
         by_name: dict[str, Path] = {}
         for path in found:
             other = by_name.setdefault(clip_name(path), path)
