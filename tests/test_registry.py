@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.tiny import BODY, REPO, Workshop, environment, write_plugin
+from helpers.tiny import BODY, Workshop, environment, write_plugin
 from ssl_skel.errors import BadCard, BrokenPlugin, UnknownName
-from ssl_skel.registry import KINDS, Catalogue, discover, plugin_entry, static_version
+from ssl_skel.registry import Catalogue, KINDS, bundled_root, discover, plugin_entry, static_version
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +180,7 @@ def test_a_name_that_is_taken_twice_names_both_origins(tmp_path: Path) -> None:
     write_plugin(tmp_path / "b" / "simclr")
     catalogue = discover((str(tmp_path / "a"), str(tmp_path / "b")))
     assert catalogue.get("plugins", "same").origin == str(tmp_path / "a" / "same")
-    assert catalogue.get("plugins", "simclr").folder == REPO / "plugins" / "simclr"
+    assert catalogue.get("plugins", "simclr").folder == bundled_root() / "plugins" / "simclr"
     message = reasons(catalogue)["same"]
     assert str(tmp_path / "a" / "same") in message
     assert str(tmp_path / "b" / "same") in message
@@ -261,7 +261,7 @@ def test_order_of_discovery(site: Path, tmp_path: Path) -> None:
     """Package, entry points, --plugins: the first claimant of a name keeps it."""
     write_plugin(tmp_path / "given" / "outside-good")
     catalogue = discover((str(tmp_path / "given"),))
-    assert catalogue.get("plugins", "simclr").folder == REPO / "plugins" / "simclr"
+    assert catalogue.get("plugins", "simclr").folder == bundled_root() / "plugins" / "simclr"
     assert catalogue.get("plugins", "outside-good").origin == "outside 1.0"
     assert str(tmp_path / "given") in reasons(catalogue)["outside-good"]
 

@@ -24,7 +24,9 @@ FALL_STEPS = 30
 WARM_STEPS = 5
 """Steps in which a queue of the tiny configuration fills: random keys are easier to tell apart than real ones."""
 MIN_RANK = 1.5
-PINNED_TOLERANCE = 2e-3
+PINNED_TOLERANCE = {"loss_1": 2e-3, "loss_3": 1e-2, "feature_norm": 5e-2}
+"""Relative. Threads and machines add in another order; where a gradient is all but zero, an adaptive optimiser makes
+whole steps of that, so what comes after the first step is held more loosely."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,6 @@ def pinned_values_hold(subject: Subject) -> None:
     expected, found = json.loads(path.read_text(encoding="utf-8")), measure_pinned(subject)
     require(set(expected) == set(found), f"{path} pins {sorted(expected)}, measured are {sorted(found)}")
     for key, value in found.items():
-        near = math.isclose(value, expected[key], rel_tol=PINNED_TOLERANCE, abs_tol=1e-6)
+        near = math.isclose(value, expected[key], rel_tol=PINNED_TOLERANCE[key], abs_tol=1e-6)
         require(near, f"{key} is {value:.6g}, {path.name} pins {expected[key]:.6g}: the numbers have changed; if that "
                 "is meant, raise the card's version and pin anew")
