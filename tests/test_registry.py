@@ -13,7 +13,7 @@ import yaml
 
 from helpers.tiny import BODY, Workshop, environment, write_plugin
 from ssl_skel.errors import BadCard, BrokenPlugin, UnknownName
-from ssl_skel.registry import Catalogue, KINDS, bundled_root, discover, plugin_entry, static_version
+from ssl_skel.registry import KINDS, Catalogue, bundled_root, discover, plugin_entry, static_version
 
 
 @pytest.fixture(autouse=True)
