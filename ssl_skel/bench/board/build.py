@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ssl_skel.bench.board import comparable
 from ssl_skel.bench.board.deltas import Deltas, PredictionSource
+from ssl_skel.bench.board.means import Groups, mean_records
 from ssl_skel.bench.board.model import FLOOR, Board, Missing, Role, Row, RowKey, Table, Track
 from ssl_skel.bench.board.plans import PlannedCell
 from ssl_skel.bench.board.rows import make_row, variants
@@ -34,6 +35,7 @@ class BoardInput:
         families: Plugin -> family.
         stale: Record id -> parts that have changed since it was made.
         predictions: Reads the predictions of a record, for paired comparisons; None leaves these out.
+        groups: Splits over which a mean is shown too.
     """
 
     records: Sequence[Record]
@@ -43,6 +45,7 @@ class BoardInput:
     families: Mapping[str, str] = field(default_factory=dict)
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     predictions: PredictionSource | None = None
+    groups: Groups = field(default_factory=dict)
 
 
 TableKey = tuple[str, str, str]
@@ -75,7 +78,7 @@ class _Builder:
         self.deltas = Deltas(given.predictions)
         self.records: dict[TableKey, list[Record]] = defaultdict(list)
         self.planned: dict[TableKey, dict[RowKey, dict[int, PlannedCell]]] = defaultdict(dict)
-        for record in given.records:
+        for record in (*given.records, *mean_records(given.records, given.groups)):
             self.records[_table_key(record.cell)].append(record)
         for cell in given.planned:
             rows = self.planned[_table_key(cell.cell)]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssl_skel.bench.board.ablation import AblationGrid
+from ssl_skel.bench.board.means import sources
 from ssl_skel.bench.board.model import Board, Row, Table, Track
 from ssl_skel.bench.published import PublishedRow
 
@@ -66,7 +67,7 @@ def row_data(row: Row) -> dict[str, Any]:
         "missing": [{"seed": m.seed, "reason": m.reason} for m in row.missing], "stale": list(row.stale),
         "cost": {"params": _round(row.cost.params), "pretrain_hours": _round(row.cost.hours),
                  "samples_per_s": _round(row.cost.samples_per_s), "peak_mb": _round(row.cost.peak_mb)},
-        "records": [record.id for record in row.records],
+        "records": [source for record in row.records for source in sources(record)],
     }
 
 

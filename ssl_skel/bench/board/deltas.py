@@ -36,11 +36,12 @@ class Deltas:
         """Difference `row` - `other` of the primary metric, with a paired bootstrap interval over clips.
 
         Each clip's correctness is first averaged over the seeds of its row. There is an interval only for top-1
-        on the same clips in the same order.
+        on the same clips in the same order, and none for a mean over splits.
         """
         value = (row.mean or 0.0) - (other.mean or 0.0)
         against = " ".join(text for text in (other.key.method, other.key.backbone, other.variant) if text)
         paired = self.source is not None and row.records[0].primary == other.records[0].primary == "top1"
+        paired = paired and all(record.predictions.path for record in (*row.records, *other.records))
         if not paired:
             return Delta(value, against)
         clips, mine = self._of(row)

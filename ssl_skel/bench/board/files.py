@@ -15,6 +15,7 @@ from ssl_skel.bench.board.ablation import AblationGrid, find_ablations
 from ssl_skel.bench.board.build import BoardInput, build_board
 from ssl_skel.bench.board.data import render_csv, render_json
 from ssl_skel.bench.board.html import render_html
+from ssl_skel.bench.board.means import Groups
 from ssl_skel.bench.board.model import FLOOR, Board
 from ssl_skel.bench.board.plans import PlannedCell, read_plan
 from ssl_skel.bench.board.text import render_latex, render_markdown
@@ -135,7 +136,7 @@ def _render(store: RecordStore, records: Iterable[Record], wanted: Manifest) -> 
     suite = None if wanted.name == ALL else wanted.name
     chosen = _choose(records, suite, wanted.planned)
     given = BoardInput(chosen, wanted.planned, store.failures() if wanted.incomplete else (), load_published(),
-                       wanted.families, wanted.stale, store.read_predictions)
+                       wanted.families, wanted.stale, store.read_predictions, _groups(chosen))
     board = build_board(given, wanted.name, wanted.title, wanted.baseline, wanted.incomplete)
     return Rendered(board, tuple(find_ablations(chosen)),
                     wanted.model_copy(update={"records": board.record_ids, "stale": {
@@ -163,6 +164,19 @@ def _families(records: Iterable[Record]) -> dict[str, str]:
             continue
         if card is not None:
             found[name] = str(card.family)
+    return found
+
+
+def _groups(records: Iterable[Record]) -> Groups:
+    """Groups of splits of the registered datasets."""
+    catalogue, found = discover(), {}
+    for name in sorted({record.cell.dataset for record in records}):
+        try:
+            card = catalogue.load("datasets", name.partition("+")[0])
+        except SkelError:
+            continue
+        if card.groups:
+            found[name] = card.groups
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_skel.bench.board import charts, words
 from ssl_skel.bench.board.ablation import AblationGrid
+from ssl_skel.bench.board.means import MEMBERS
 from ssl_skel.bench.board.model import Board, Row, Table, Track
 from ssl_skel.bench.provenance import reproduce
 from ssl_skel.bench.record import Record
@@ -133,12 +134,18 @@ def _badges(row: Row) -> list[tuple[str, str]]:
     return found
 
 
+def _origin(record: Record) -> list[tuple[str, str]]:
+    if MEMBERS in record.config:
+        return [("mean of", ", ".join(f"{split} ({source})" for split, source in record.config[MEMBERS].items()))]
+    return [("record", record.id), ("pretraining", record.pretrain_id)]
+
+
 def _detail(record: Record, family: str) -> dict[str, Any]:
     return {
         "record": record, "reproduce": "\n".join(reproduce(record)),
         "metrics": [(words.metric_name(name), value, record.ci95.get(name))
                     for name, value in sorted(record.metrics.items())],
-        "facts": [("family", family), ("record", record.id), ("pretraining", record.pretrain_id),
+        "facts": [("family", family), *_origin(record),
                   ("suite", record.suite),
                   ("clips", f"{record.n.train} training, {record.n.val} of them held out; {record.n.test} test"),
                   ("chosen on held-out subjects", ", ".join(f"{k} = {v}" for k, v in sorted(record.chosen.items()))),

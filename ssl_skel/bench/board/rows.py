@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_skel.bench.board.comparable import differing_keys, flat
+from ssl_skel.bench.board.means import sources
 from ssl_skel.bench.board.model import Cost, Interval, Row, RowKey
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.stats import Spread, spread
@@ -27,7 +28,7 @@ def make_row(key: RowKey, records: Sequence[Record], family: str, stale: Mapping
     primary = ordered[0].primary
     values = [record.metrics[primary] for record in ordered]
     over = spread(values)
-    parts = {part for record in ordered for part in stale.get(record.id, ())}
+    parts = {part for record in ordered for source in sources(record) for part in stale.get(source, ())}
     others = sorted({name for record in ordered for name in record.metrics} - {primary})
     return Row(key, family=family, records=ordered, mean=over.mean, sd=over.sd if over.n > 1 else None,
                interval=_interval(ordered, over),
