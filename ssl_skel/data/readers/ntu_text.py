@@ -103,15 +103,15 @@ def _find_bodies(tokens: Tokens) -> tuple[int, NDArray[np.int64], NDArray[np.int
 
 def _walk(tokens: Tokens, found: list[tuple[int, int]]) -> int:
     """Follow the counts from frame to frame; appends (line, frame) of each body and returns the frames."""
-    lines, fields = len(tokens.first) - 1, tokens.per_line
-    frames = _count(tokens, 0, fields, MAX_FRAMES)
+    lines, single = len(tokens.first) - 1, _single_tokens(tokens)
+    frames = _count(tokens, 0, single, MAX_FRAMES)
     if frames == 0:
         raise BadData("line 1: no frames")
     line = 1
     for frame in range(frames):
         if line >= lines:
             raise BadData(f"cut off after {frame} of {frames} frames")
-        bodies = _count(tokens, line, fields, MAX_BODIES)
+        bodies = _count(tokens, line, single, MAX_BODIES)
         stop = line + 1 + bodies * BODY_LINES
         if stop > lines:
             raise BadData(f"cut off in frame {frame + 1} of {frames}")
@@ -122,9 +122,20 @@ def _walk(tokens: Tokens, found: list[tuple[int, int]]) -> int:
     return frames
 
 
-def _count(tokens: Tokens, line: int, fields: NDArray[np.int64], limit: int) -> int:
-    if fields[line] != 1:
-        raise BadData(f"line {line + 1}: {fields[line]} fields where a count should stand")
+def _single_tokens(tokens: Tokens) -> dict[int, bytes]:
+    """Line -> its token, of the lines that have one: counts of frames, bodies and joints."""
+    lines = np.flatnonzero(tokens.per_line == 1)
+    which = tokens.first[lines]
+    spans = zip(lines.tolist(), tokens.starts[which].tolist(), tokens.ends[which].tolist())
+    return {line: tokens.text[start:end] for line, start, end in spans}
+
+
+def _count(tokens: Tokens, line: int, single: dict[int, bytes], limit: int) -> int:
+    if line not in single:
+        raise BadData(f"line {line + 1}: {tokens.per_line[line]} fields where a count should stand")
+    token = single[line]
+    if len(token) <= 7 and token.isdigit() and int(token) < limit:
+        return int(token)
     return to_ints(tokens, tokens.first[line:line + 1], limit)[0]
 
 

@@ -126,45 +126,71 @@ def to_float(tokens: Tokens, which: Int64s) -> NDArray[np.float64]:
         BadData: Names line and token if one is no number.
     """
     starts = tokens.starts[which]
-    width = tokens.ends[which] - starts
-    columns = min(WIDTH, int(width.max(initial=1)))
-    windows = np.lib.stride_tricks.sliding_window_view(tokens.chars, columns)
-    values, plain = _plain_decimals(windows[starts].T, width)
+    values, plain = _plain_decimals(tokens.chars, starts, tokens.ends[which] - starts)
     if not plain.all():
         values[~plain] = _parse_odd(tokens, which[~plain])
     return values
 
 
 _POWERS = 10.0 ** np.arange(EXACT_POWER + 1)
+_COLUMNS = EXACT_DIGITS + 1
+_COLUMN = np.arange(_COLUMNS, dtype=np.uint8)[:, None]
+_TENS = 10 ** np.arange(_COLUMNS + 1, dtype=np.int64)
+_POINT, _PLUS, _MINUS, _ZERO = (np.uint8(ord(char)) for char in ".+-0")
 
 
-def _plain_decimals(chars: NDArray[np.uint8], width: Int64s) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Read sign, digits and point column by column.
+def _plain_decimals(chars: NDArray[np.uint8], starts: Int64s, width: Int64s) -> tuple[
+    NDArray[np.float64], NDArray[np.bool_]
+]:
+    """Read tokens of sign, at most 15 digits and a point: one row for each of their characters, all tokens at once.
 
     Args:
-        chars: (columns, k) bytes from the first of each token on.
+        chars: Of the text, padded.
+        starts: (k,) first byte of each token.
         width: (k,) bytes of each token.
 
     Returns:
-        (k,) values, and (k,) bool: the token was of that simple form.
+        (k,) values, and (k,) bool: the token was of that simple form; other values mean nothing.
     """
-    chars = np.ascontiguousarray(chars)
-    digits = chars - np.uint8(48)
-    mantissa = np.zeros(len(width), np.int64)
-    count, fraction, points = np.zeros((3, len(width)), np.int8)
-    narrow = np.minimum(width, 127).astype(np.int8)
-    for column in range(len(chars)):
-        inside = narrow > column
-        digit = (digits[column] < 10) & inside
-        mantissa = np.where(digit, mantissa * 10 + digits[column], mantissa)
-        count += digit
-        fraction += digit & (points > 0)
-        points += (chars[column] == 46) & inside
-    negative = chars[0] == 45
-    sign = negative | (chars[0] == 43)
-    plain = (count + points + sign == narrow) & (points <= 1) & (count > 0) & (count <= EXACT_DIGITS)
-    values = mantissa / _POWERS[np.where(plain, fraction, 0)]
+    head = chars[starts]
+    negative = head == _MINUS
+    signed = negative | (head == _PLUS)
+    width = width - signed
+    found = _windows(chars, starts + signed)
+    narrow = np.minimum(width, 255).astype(np.uint8)
+    points = (found == _POINT) & (_COLUMN < narrow)
+    pointed = points.any(axis=0)
+    point = np.where(pointed, np.add.reduce(points * _COLUMN, axis=0, dtype=np.uint8), narrow)
+    count = width - pointed
+    digits = _without(found, point)
+    digits *= _COLUMN < count.clip(0, 255).astype(np.uint8)
+    plain = (digits < 10).all(axis=0) & (count > 0) & (count <= EXACT_DIGITS)
+    mantissa = _whole(digits) // _TENS[np.where(plain, _COLUMNS - count, 0)]
+    values = mantissa / _POWERS[np.where(plain, count - point, 0)]
     return np.where(negative, -values, values), plain
+
+
+def _windows(chars: NDArray[np.uint8], starts: Int64s) -> NDArray[np.uint8]:
+    """(16, k) bytes from each start on."""
+    at_every_byte = np.ndarray((len(chars) - _COLUMNS + 1,), f"V{_COLUMNS}", chars, strides=(1,))
+    return np.ascontiguousarray(at_every_byte[starts].view(np.uint8).reshape(-1, _COLUMNS).T)
+
+
+def _without(found: NDArray[np.uint8], point: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(16, k) digits: the rows of `found` as numbers, moved up by one from row `point` on."""
+    digits = found - _ZERO
+    # Bits instead of np.where, which is five times as slow on bytes.
+    moved = np.negative((_COLUMN[:-1] >= point).view(np.uint8))
+    digits[:-1] ^= (digits[:-1] ^ digits[1:]) & moved
+    return digits
+
+
+def _whole(digits: NDArray[np.uint8]) -> Int64s:
+    """(16, k) digits -> (k,) whole numbers; neighbours are joined in numbers just wide enough."""
+    pairs = digits[0::2] * np.uint8(10) + digits[1::2]
+    fours = pairs[0::2] * np.uint16(100) + pairs[1::2]
+    eights = fours[0::2] * np.uint32(10_000) + fours[1::2]
+    return np.asarray(eights[0] * np.int64(10**8) + eights[1])
 
 
 def _parse_odd(tokens: Tokens, which: Int64s) -> NDArray[np.float64]:
