@@ -158,12 +158,12 @@ def _plain_decimals(chars: NDArray[np.uint8], starts: Int64s, width: Int64s) -> 
     width = width - signed
     found = _windows(chars, starts + signed)
     narrow = np.minimum(width, 255).astype(np.uint8)
-    points = (found == _POINT) & (_COLUMN < narrow)
+    points = (found == _POINT) & (narrow > _COLUMN)
     pointed = points.any(axis=0)
     point = np.where(pointed, np.add.reduce(points * _COLUMN, axis=0, dtype=np.uint8), narrow)
     count = width - pointed
     digits = _without(found, point)
-    digits *= _COLUMN < count.clip(0, 255).astype(np.uint8)
+    digits *= count.clip(0, 255).astype(np.uint8) > _COLUMN
     plain = (digits < 10).all(axis=0) & (count > 0) & (count <= EXACT_DIGITS)
     mantissa = _whole(digits) // _TENS[np.where(plain, _COLUMNS - count, 0)]
     values = mantissa / _POWERS[np.where(plain, count - point, 0)]
