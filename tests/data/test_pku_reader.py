@@ -154,6 +154,18 @@ def test_a_file_without_its_other_half(tmp_path, person):
                        "0004-L": "0004-L.txt: a label file without its skeleton file"}
 
 
+def test_empty_files_are_known_by_their_folder_and_fail_alone(tmp_path, person):
+    write_pku(tmp_path, "0002-L", pku_text(person), [(1, 0, 5, 2)])
+    write_pku(tmp_path, "0003-L", pku_text(person), [])
+    write_pku(tmp_path, "0004-L", b"", [(1, 0, 5, 2)])
+    files = Pku1Reader().discover(tmp_path)
+    assert len(files) == 6
+    assert [len(clips(Pku1Reader(), path)) for path in files[:2]] == [1, 0]
+    for path in (files[2], files[4]):
+        with pytest.raises(BadData, match="line 1: 0 (fields|numbers)"):
+            clips(Pku1Reader(), path)
+
+
 def test_a_folder_without_label_files(tmp_path, person):
     write_pku(tmp_path, "0002-L", pku_text(person), None)
     with pytest.raises(DataMissing, match="no PKU-MMD label files"):
