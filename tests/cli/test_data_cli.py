@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.raw_ucla import clip_name, write_folder
+from ssl_skel.cli.words import dropped_line
 
 REPO = Path(__file__).resolve().parents[2]
 MAIN = "from ssl_skel.cli.main import main; main()"
@@ -90,6 +91,20 @@ def test_show_of_what_is_not_prepared(tmp_path):
     assert "not prepared" in run("show", "ntu120", "--data-root", tmp_path)
 
 
+def test_show_names_groups_of_splits(tmp_path):
+    assert json.loads(run("show", "sbu", "--json", "--data-root", tmp_path))["groups"] == {
+        "folds": [f"fold{number}" for number in range(1, 6)]}
+    shown = " ".join(run("show", "uwa3d", "--data-root", tmp_path).split())
+    assert "uwa3d/xview stands for v12-v3, v12-v4" in shown
+
+
+@pytest.mark.parametrize(("rule", "line"), [
+    ("body-short", "3 bodies dropped: body-short"), ("frame-empty", "frames of 3 clips dropped: frame-empty"),
+    ("no-body", "3 clips dropped: no-body"), ("missing-skeletons-list", "3 clips dropped: missing-skeletons-list")])
+def test_the_report_says_what_was_dropped(rule, line):
+    assert dropped_line(rule, 3) == line
+
+
 def test_show_of_a_generated_dataset(tmp_path):
     facts = json.loads(run("show", "synthetic-2p", "--json", "--data-root", tmp_path))
     assert facts["clips"] == 480
@@ -116,6 +131,8 @@ def test_verify(prepared, tmp_path):
     (("prepare", "nw-ucla", "--raw", "/nowhere"), 4, "no folder /nowhere"),
     (("verify", "nw-ucla", "--data-root", "/nowhere"), 4, "not prepared in /nowhere"),
     (("show", "sint"), 2, "unknown dataset 'sint'"),
+    (("import", "sbu", "x.pkl", "--format", "pyskl-pkl"), 4, "known only for ntu60 and ntu120. Prepare sbu from its raw"),
+    (("import", "synthetic", "x.pkl", "--format", "pyskl-pkl"), 4, "can't be imported as synthetic"),
 ])
 def test_mistakes_are_one_line(words, code, message):
     assert message in run(*words, code=code)
