@@ -131,7 +131,7 @@ def test_verify(prepared, tmp_path):
     (("prepare", "nw-ucla", "--raw", "/nowhere"), 4, "no folder /nowhere"),
     (("verify", "nw-ucla", "--data-root", "/nowhere"), 4, "not prepared in /nowhere"),
     (("show", "sint"), 2, "unknown dataset 'sint'"),
-    (("import", "sbu", "x.pkl", "--format", "pyskl-pkl"), 4, "known only for ntu60 and ntu120. Prepare sbu from its raw"),
+    (("import", "sbu", "x.pkl", "--format", "pyskl-pkl"), 4, "known only for ntu60 and ntu120"),
     (("import", "synthetic", "x.pkl", "--format", "pyskl-pkl"), 4, "can't be imported as synthetic"),
 ])
 def test_mistakes_are_one_line(words, code, message):

@@ -162,7 +162,7 @@ def test_empty_files_are_known_by_their_folder_and_fail_alone(tmp_path, person):
     assert len(files) == 6
     assert [len(clips(Pku1Reader(), path)) for path in files[:2]] == [1, 0]
     for path in (files[2], files[4]):
-        with pytest.raises(BadData, match="line 1: 0 (fields|numbers)"):
+        with pytest.raises(BadData, match=r"line 1: 0 (fields|numbers)"):
             clips(Pku1Reader(), path)
 
 
