@@ -75,7 +75,7 @@ def show(dataset: str, data_root: Path, as_json: bool) -> None:
 
 @data.command()
 @click.argument("dataset")
-@click.option("--raw", type=click.Path(path_type=Path), required=True, help="Folder of the raw files.")
+@click.option("--raw", type=click.Path(path_type=Path, readable=False), required=True, help="Folder of the raw files.")
 @options.data_root
 @click.option("--workers", type=click.IntRange(1), default=lambda: len(os.sched_getaffinity(0)),
               help="Processes that read [default: one a core].")

@@ -11,7 +11,8 @@ from ssl_skel.cli import options
 
 @click.command("import")
 @click.argument("dataset")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...",
+                type=click.Path(path_type=Path, readable=False))
 @click.option("--format", "fmt", required=True, metavar="FORMAT", help="ctrgcn-npz, pyskl-pkl or crossclr-npy.")
 @options.data_root
 @click.option("--incomplete", is_flag=True, help="Accept a dataset from which clips are missing.")
