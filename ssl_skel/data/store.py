@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ssl_skel.data.clip import NAME_BYTES, RawClip
 from ssl_skel.data.layouts import Layout, get_layout
 from ssl_skel.errors import DataMissing, DigestMismatch
+from ssl_skel.ids import file_sha256
 
 SCHEMA = 1
 FILES = ("rows.npy", "valid.npy", "tracks.npy", "index.npy")
@@ -142,12 +143,6 @@ def pack_bits(valid: NDArray[np.bool_]) -> NDArray[np.uint32]:
     """Turn booleans (..., V), V <= 32, into bit masks (...,) uint32."""
     weights = np.left_shift(np.uint32(1), np.arange(valid.shape[-1], dtype=np.uint32))
     return np.asarray((valid * weights).sum(axis=-1, dtype=np.uint32))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_digest(meta: Mapping[str, Any]) -> str:

@@ -26,11 +26,11 @@ from ssl_skel.data.store import (
     TRACK_DTYPE,
     Store,
     content_digest,
-    file_sha256,
     pack_bits,
 )
 from ssl_skel.errors import BadData, OutputError
 from ssl_skel.fsio import output_error, write_atomic
+from ssl_skel.ids import file_sha256
 
 
 @dataclass

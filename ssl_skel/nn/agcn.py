@@ -6,18 +6,15 @@ each clip gives. Blocks are otherwise those of `stgcn`: the extra residual aroun
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ssl_skel.api import Backbone, Features, Layout, TaskConfig
-from ssl_skel.nn.graph import spatial_partition
-from ssl_skel.nn.norm import MaskedBatchNorm
-from ssl_skel.nn.persons import split_persons
-from ssl_skel.nn.stgcn import GraphConv, Residual, TemporalConv, masked_mean, normalise_joints, plan, pool_frames
+from ssl_skel.api import TaskConfig
+from ssl_skel.nn.stgcn import STGCN, GraphConv, Residual, TemporalConv, pool_frames
 
 __all__ = ["AGCN", "AGCNConfig", "AdaptiveGraph"]
 
@@ -97,33 +94,9 @@ class AdaptiveBlock(nn.Module):
         return F.relu(y), after
 
 
-class AGCN(Backbone):
-    """Ten adaptive blocks on each person, averaged over valid points, then over valid persons."""
+class AGCN(STGCN):
+    """`STGCN` with adaptive blocks."""
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = AGCNConfig
-    tiny: ClassVar[dict[str, Any]] = {"width": 4, "dim": 32, "dropout": 0.0}
-    graph: Tensor
-
-    def __init__(self, cfg: AGCNConfig, layout: Layout) -> None:
-        super().__init__(cfg, layout)
-        self.dim, joints = cfg.dim, layout.num_joints
-        self.register_buffer("graph", spatial_partition(layout), persistent=False)
-        self.norm = MaskedBatchNorm(joints * 3)
-        blocks: list[nn.Module] = []
-        channels = 3
-        for out, stride in plan(cfg.width, cfg.dim):
-            first = not blocks
-            blocks.append(AdaptiveBlock(channels, out, stride, joints, cfg.temporal_kernel,
-                                        0 if first else cfg.dropout, residual=not first))
-            channels = out
-        self.blocks = nn.ModuleList(blocks)
-
-    def forward(self, xyz: Tensor, valid: Tensor, layout: Layout) -> Features:
-        """Encode clips; see `Backbone`. Persons without a valid point are not computed."""
-        people = split_persons(xyz, valid)
-        x = normalise_joints(self.norm, people)  # (N, 3, T, V)
-        mask = people.mask
-        for block in self.blocks:
-            x, mask = block(x, mask, self.graph)
-        return Features(people.mean(masked_mean(x, mask)))
+    block: ClassVar[type[nn.Module]] = AdaptiveBlock

@@ -163,11 +163,16 @@ def plan(width: int, dim: int) -> list[tuple[int, int]]:
 
 
 class STGCN(Backbone):
-    """Ten spatio-temporal blocks on each person, averaged over valid points, then over valid persons."""
+    """Ten spatio-temporal blocks on each person, averaged over valid points, then over valid persons.
+
+    Attributes:
+        block: What the ten blocks are; a subclass names its own.
+    """
 
     version = 1
     Config: ClassVar[type[TaskConfig]] = STGCNConfig
     tiny: ClassVar[dict[str, Any]] = {"width": 4, "dim": 32, "dropout": 0.0}
+    block: ClassVar[type[nn.Module]] = Block
     graph: Tensor
 
     def __init__(self, cfg: STGCNConfig, layout: Layout) -> None:
@@ -179,8 +184,8 @@ class STGCN(Backbone):
         channels = 3
         for out, stride in plan(cfg.width, cfg.dim):
             first = not blocks
-            blocks.append(Block(channels, out, stride, joints, cfg.temporal_kernel,
-                                0 if first else cfg.dropout, residual=not first))
+            blocks.append(self.block(channels, out, stride, joints, cfg.temporal_kernel,
+                                     0 if first else cfg.dropout, residual=not first))
             channels = out
         self.blocks = nn.ModuleList(blocks)
 
