@@ -35,4 +35,8 @@ NOTES: dict[str, Note] = {
         1, "first-frame, then turn the clip about the vertical so that person 1's shoulders in its first frame lie "
            "along x",
         "the upright part of the first-frame rotation of ISC, CMD, HiCo, PCM3"),
+    "body-aligned": Note(
+        1, "first-frame, then turn the clip in space so that person 1's spine, averaged over the clip, points up and "
+           "its shoulders lie along x",
+        "the view-invariant axes of P&C and ST-GCN's pre-normalisation, averaged over the clip, not of one frame"),
 }

@@ -21,7 +21,8 @@ from ssl_skel.errors import UnknownName
 CHUNK_ROWS = 1 << 18
 
 Frame = tuple[Tensor, Tensor | None]
-"""Per row: origin (R, 3) to subtract; cosine and sine (R, 2) of a turn about the vertical, or None."""
+"""Per row: origin (R, 3) to subtract; and cosine and sine (R, 2) of a turn about the vertical, axes (R, 3, 3) of a
+turn in space (row i is what becomes axis i), or None."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def apply(family: Family, clips: Ragged, layout: Layout, scale: float = 1.0) -> 
         part = slice(begin, min(begin + CHUNK_ROWS, len(clips.rows) - 1))
         rows = clips.rows[part]
         rows.sub_(origin[part, None])
-        if turn is not None:
+        if turn is not None and turn.ndim == 3:
+            rows.copy_(torch.einsum("rvj,rij->rvi", rows, turn[part]))
+        elif turn is not None:
             cos, sin = turn[part, None, 0], turn[part, None, 1]
             x, z = rows[..., side], rows[..., depth]
             rotated = cos * x + sin * z, cos * z - sin * x
@@ -130,6 +133,28 @@ def _turn(rows: Tensor, layout: Layout, usable: Tensor) -> Tensor:
     return torch.where(usable[:, None] & (norm > 1e-6), flat / norm.clamp_min(1e-6), none)
 
 
+def _axes(across: Tensor, spine: Tensor, layout: Layout) -> Tensor:
+    """(n, 3, 3) right-handed axes: the spine upwards, the shoulders as far to the side as it allows.
+
+    Args:
+        across: (n, 3), left to right shoulder.
+        spine: (n, 3), root to between the shoulders.
+        layout: Names the vertical axis.
+
+    Returns:
+        The identity where the two are shorter than a tenth of a millimetre or parallel.
+    """
+    side, depth = _horizontal(layout)
+    up = torch.nn.functional.normalize(spine, dim=1)
+    flat = across - (across * up).sum(1, keepdim=True) * up
+    right = torch.nn.functional.normalize(flat, dim=1)
+    third = torch.linalg.cross(right, up) if layout.up == 1 else torch.linalg.cross(up, right)
+    axes = torch.empty(len(up), 3, 3, dtype=up.dtype, device=up.device)
+    axes[:, side], axes[:, layout.up], axes[:, depth] = right, up, third
+    usable = (spine.norm(dim=1) > 1e-4) & (flat.norm(dim=1) > 1e-4)
+    return torch.where(usable[:, None, None], axes, torch.eye(3, dtype=up.dtype, device=up.device))
+
+
 def _first_frame(clips: Ragged, layout: Layout) -> Frame:
     return _first_origin(clips, layout.centre)[clips.row_clip], None
 
@@ -138,6 +163,22 @@ def _view_aligned(clips: Ragged, layout: Layout) -> Frame:
     row, found = _first_row(clips, _has(clips, layout.centre, *layout.shoulders))
     turn = _turn(clips.rows[row], layout, found)
     return _first_origin(clips, layout.centre)[clips.row_clip], turn[clips.row_clip]
+
+
+def _body_aligned(clips: Ragged, layout: Layout) -> Frame:
+    """Axes from the mean shoulders and spine of the first person that shows them, over the whole clip."""
+    (left, right), root = layout.shoulders, layout.root
+    rows, usable = clips.rows[:-1], _has(clips, left, right, root)
+    row, found = _first_row(clips, usable)
+    person = clips.row_person[torch.where(found, row, 0)]
+    usable = usable & (clips.row_person == person[clips.row_clip])
+    across = rows[:, right] - rows[:, left]
+    spine = (rows[:, left] + rows[:, right]) / 2 - rows[:, root]
+    vectors = torch.cat([across, spine], 1).double() * usable[:, None]
+    total = torch.zeros(len(clips), 6, dtype=torch.float64, device=rows.device)
+    total = total.index_add(0, clips.row_clip, vectors)
+    axes = _axes(total[:, :3], total[:, 3:], layout).to(rows.dtype)
+    return _first_origin(clips, layout.centre)[clips.row_clip], axes[clips.row_clip]
 
 
 def _per_frame(clips: Ragged, layout: Layout) -> Frame:
@@ -163,5 +204,6 @@ def _per_body(clips: Ragged, layout: Layout) -> Frame:
 
 _FRAMES: dict[str, Callable[[Ragged, Layout], Frame]] = {
     "first-frame": _first_frame, "per-frame": _per_frame, "per-body": _per_body, "view-aligned": _view_aligned,
+    "body-aligned": _body_aligned,
 }
 FAMILIES = {name: Family(name, note.version, _FRAMES[name]) for name, note in NOTES.items()}

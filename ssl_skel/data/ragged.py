@@ -58,6 +58,12 @@ class Ragged:
         row = torch.arange(len(self.rows) - 1, device=self.rows.device)
         return row - self._of_track(self.tracks[..., 2] - self.tracks[..., 0])
 
+    @cached_property
+    def row_person(self) -> Tensor:
+        """(R,) int64, the person of each row but the last."""
+        person = torch.arange(self.tracks.shape[1], device=self.rows.device)
+        return self._of_track(person.expand(self.tracks.shape[:2]))
+
     def _of_track(self, values: Tensor) -> Tensor:
         """Repeat a (C, M) table of values over the rows of each track; rows stand in the table's order."""
         lengths = self.tracks[..., 1].reshape(-1)

@@ -64,6 +64,22 @@ def turn_of(pose):
     return np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
 
 
+def body_axes(clip):
+    """Rotation that brings the mean spine of the first person that shows it onto +y, its shoulders towards +x."""
+    left, right = LAYOUT.shoulders
+    found = first(clip, left, right, LAYOUT.root)
+    if found is None:
+        return np.eye(3)
+    poses = [pose for pose, seen in zip(clip.xyz[found[0]].astype(np.float64), clip.valid[found[0]])
+             if seen[[left, right, LAYOUT.root]].all()]
+    across = np.mean([pose[right] - pose[left] for pose in poses], 0)
+    spine = np.mean([(pose[left] + pose[right]) / 2 - pose[LAYOUT.root] for pose in poses], 0)
+    up = spine / np.linalg.norm(spine)
+    flat = across - across @ up * up
+    side = flat / np.linalg.norm(flat)
+    return np.stack([side, up, np.cross(side, up)])
+
+
 def loop(clip, family):
     """The family by its description, for one clip."""
     xyz = clip.xyz.astype(np.float64)
@@ -76,7 +92,7 @@ def loop(clip, family):
             if not clip.valid[person, frame].any():
                 continue
             turn = np.eye(3)
-            if family in ("first-frame", "view-aligned"):
+            if family in ("first-frame", "view-aligned", "body-aligned"):
                 origin = first_origin(clip)
             elif family == "per-frame":
                 origin = first_origin(clip) if latest is None else latest
@@ -87,6 +103,8 @@ def loop(clip, family):
                     turn = turn_of(xyz[person, frame])
             if family == "view-aligned" and (found := first(clip, LAYOUT.centre, *LAYOUT.shoulders)):
                 turn = turn_of(xyz[found])
+            if family == "body-aligned":
+                turn = body_axes(clip)
             moved = (xyz[person, frame] - origin) @ turn.T
             out[person, frame] = np.where(clip.valid[person, frame, :, None], moved, 0)
     return out
@@ -124,6 +142,37 @@ def test_view_aligned_forgets_the_view(angle, shift):
     across = one[0, 0, right] - one[0, 0, left]
     assert across[0] > 0
     assert abs(across[2]) < 1e-5
+
+
+@given(seed=st.integers(0, 10_000), gaps=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_body_aligned_forgets_any_turn(seed, gaps):
+    rng = np.random.default_rng(seed)
+    clip = make_clip(rng, "c", persons=1, gaps=gaps)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    moved = dataclasses.replace(clip, xyz=(clip.xyz @ turn.T + rng.normal(size=3)).astype(np.float32))
+    if first(clip, LAYOUT.root, *LAYOUT.shoulders) and first(clip, LAYOUT.centre):
+        one, other = processed([clip], "body-aligned")[0], processed([moved], "body-aligned")[0]
+        np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+@pytest.mark.parametrize("up", [1, 2])
+def test_body_aligned_mirrors_nobody(up):
+    layout = dataclasses.replace(LAYOUT, up=up)
+    clip = make_clip(np.random.default_rng(0), "c", gaps=False)
+    store = memory_store(CARD, [clip], "toy")
+    ragged = apply(get_family("body-aligned"), HostClips.of(store, np.arange(1)).gather(), layout)
+    after, before = ragged.rows[0, :4].double().numpy(), clip.xyz[0, 0, :4].astype(np.float64)
+    det_after, det_before = (np.linalg.det(pose[1:] - pose[0]) for pose in (after, before))
+    assert det_after == pytest.approx(det_before, rel=1e-3)
+
+
+def test_a_body_without_axes_is_not_turned():
+    clip = make_clip(np.random.default_rng(0), "c", gaps=False)
+    left, right = LAYOUT.shoulders
+    clip.xyz[:, :, left] = clip.xyz[:, :, right]
+    np.testing.assert_array_equal(processed([clip], "body-aligned")[0], processed([clip], "first-frame")[0])
 
 
 def test_what_each_family_keeps():
@@ -172,7 +221,7 @@ def test_the_store_is_not_touched():
 
 
 def test_names():
-    assert set(FAMILIES) == set(NOTES) == {"first-frame", "per-frame", "per-body", "view-aligned"}
+    assert set(FAMILIES) == set(NOTES) == {"first-frame", "per-frame", "per-body", "view-aligned", "body-aligned"}
     assert get_family("per-body").id == "per-body/1"
     with pytest.raises(UnknownName, match="first-frame"):
         get_family("firstframe")
