@@ -2,19 +2,19 @@
 
 Entries are found in a fixed order: the registry and plugins that the package carries, installed entry points
 (groups ``ssl_skel.plugins``, ``.backbones``, ``.evaluators``, ``.datasets``, ``.executors``, ``.loggers``), then
-folders given by ``--plugins``. Cards are read, code is not imported until an entry is used. The first claimant
-of a name keeps it; a later one is listed as broken and names both origins.
+the folders in ``$SSL_SKEL_PLUGINS`` and those given by ``--plugins``. Cards are read, code is not imported until an
+entry is used. The first claimant of a name keeps it; a later one is listed as broken and names both origins.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
+import os
 import sys
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from typing import Any
 from ssl_skel import ids
 from ssl_skel.errors import BadCard, BrokenPlugin, SkelError, UnknownName
 from ssl_skel.schema import NAME, PluginCard, RegistryFile, Suite, TargetEntry
+from ssl_skel.sources import module_file, package_folder, python_files, static_version
 from ssl_skel.yamlio import load_yaml, validate
 
 KINDS = ("plugins", "datasets", "backbones", "evaluators", "executors", "loggers", "suites")
 _TARGET_KINDS = KINDS[1:-1]
 _PLUGIN_PACKAGE = "ssl_skel_plugins"
+PATHS = "SSL_SKEL_PLUGINS"
+"""Environment variable with folders that are searched as if each was given by ``--plugins``."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ class Entry:
         kind: One of `KINDS`.
         name: Unique within its kind.
         origin: Where it was found: a folder, a file, or ``distribution version``.
-        target: ``module:Class``; for a plugin, relative to its folder.
+        target: ``module:Class``; relative to `folder`, if that is given.
         summary: One line.
-        folder: Of a plugin.
+        folder: Of a plugin; of a registry that has the target's module beside it.
         card: Of a plugin.
         suite: Of a suite.
         config: Default keys of a backbone or evaluator.
         error: Why it can't be used, or empty.
+        distribution: Name and version of the installed distribution that brings it, or empty.
+        shipped: Whether the suite itself brings it.
     """
 
     kind: str
@@ -56,6 +61,8 @@ class Entry:
     suite: Suite | None = None
     config: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    distribution: str = ""
+    shipped: bool = False
 
     @property
     def state(self) -> str:
@@ -80,19 +87,42 @@ class Entry:
             reason = f"{type(error).__name__}: {error}"
             raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) can't be imported: {reason}") from error
 
-    def digest(self) -> str:
-        """Digest of a plugin's code (syntax trees of its Python files) and version.
+    @property
+    def version(self) -> int | None:
+        """Of a plugin's card, or of the class of a backbone or evaluator (read from its source); else None.
 
         Raises:
-            BrokenPlugin: If a file does not parse.
+            BrokenPlugin: If the source does not parse.
         """
-        if self.folder is None or self.card is None:
-            raise BrokenPlugin(f"{self.name!r} has no folder to digest")
-        files = [path for path in self.folder.rglob("*.py") if "__pycache__" not in path.parts]
+        if self.card:
+            return self.card.version
+        known = self.kind in ("backbones", "evaluators") and self.target
+        return static_version(self.target, self.folder) if known else None
+
+    def digest(self) -> str:
+        """Digest of the code (syntax trees of the Python files) and version, and of the distribution, if any.
+
+        The files are those of a plugin's folder, or those beside the module of another entry in its package.
+
+        Raises:
+            BrokenPlugin: If there is no code, or a file does not parse.
+        """
+        if self.card and self.folder:
+            files, root = [p for p in self.folder.rglob("*.py") if "__pycache__" not in p.parts], self.folder
+        else:
+            module = module_file(self.target.partition(":")[0], self.folder)
+            if module is None:
+                raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) has no source to digest")
+            files, root = python_files(module)
+        brought = {"distribution": self.distribution} if self.distribution else {}
         try:
-            return ids.digest({"code": ids.code_digest(files, self.folder), "version": self.card.version})
+            return ids.digest({"code": ids.code_digest(files, root), "version": self.version, **brought})
         except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
-            raise BrokenPlugin(f"plugin {self.name!r} ({self.origin}) does not parse: {error}") from None
+            raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) does not parse: {error}") from None
+
+    def outside_code(self) -> str:
+        """`digest` of what comes from outside; empty for what the suite ships, whose versions say enough."""
+        return "" if self.shipped else self.digest()
 
 
 class Catalogue:
@@ -108,7 +138,7 @@ class Catalogue:
         if entry.name in table and not entry.error:
             first = table[entry.name].origin
             reason = f"the name {entry.name!r} is taken: {first} has it, {entry.origin} claims it too"
-            entry = Entry(**{**entry.__dict__, "error": reason})
+            entry = replace(entry, error=reason)
         if entry.error:
             self.broken.append(entry)
         else:
@@ -168,48 +198,30 @@ def discover(paths: tuple[str, ...] = ()) -> Catalogue:
     catalogue = Catalogue()
     root = bundled_root()
     for entry in _registry_entries(root / "registry.yaml", f"ssl_skel ({root})"):
-        catalogue.add(entry)
+        catalogue.add(replace(entry, shipped=True))
     for entry in _entry_points():
         catalogue.add(entry)
-    for text in paths:
-        for entry in _outside(Path(text).expanduser().resolve()):
+    told = [text for text in os.environ.get(PATHS, "").split(os.pathsep) if text]
+    for path in dict.fromkeys(Path(text).expanduser().resolve() for text in (*told, *paths)):
+        for entry in _outside(path):
             catalogue.add(entry)
     return catalogue
+
+
+def load_target(target: str) -> Any:
+    """Import ``module:attribute``; the module may lie in a folder given by ``$SSL_SKEL_PLUGINS``."""
+    module, _, attribute = target.partition(":")
+    if module.startswith(f"{_PLUGIN_PACKAGE}."):
+        for kind in KINDS[:-1]:
+            for entry in discover().entries(kind):
+                if entry.folder:
+                    _plugin_package(entry.folder)
+    return getattr(importlib.import_module(module), attribute)
 
 
 def load_plugin(name: str, paths: Sequence[str] = ()) -> Any:
     """Import a plugin's task class (shorthand for ``discover(paths).load("plugins", name)``)."""
     return discover(tuple(paths)).load("plugins", name)
-
-
-def static_version(target: str) -> int:
-    """Read the ``version`` of the class at `target` from its source, without importing it.
-
-    Args:
-        target: ``module:Class``.
-
-    Returns:
-        The class attribute's value, or 1 where the class does not set it.
-
-    Raises:
-        BrokenPlugin: If the module's file does not parse.
-    """
-    import ast
-
-    module, _, name = target.partition(":")
-    path = _module_file(module)
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8")) if path else None
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
-        raise BrokenPlugin(f"{path} does not parse: {error}") from None
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for item in node.body:
-                names = [item.target] if isinstance(item, ast.AnnAssign) else getattr(item, "targets", [])
-                if any(getattr(n, "id", "") == "version" for n in names):
-                    value = getattr(item, "value", None)
-                    return int(value.value) if isinstance(value, ast.Constant) else 1  # type: ignore[arg-type]
-    return 1
 
 
 def _outside(path: Path) -> Iterator[Entry]:
@@ -237,13 +249,16 @@ def _registry_entries(path: Path, origin: str) -> Iterator[Entry]:
                 yield plugin_entry(folder, origin)
     for kind in _TARGET_KINDS:
         for name, item in getattr(index, kind).items():
-            yield _target_entry(kind, name, item, origin)
+            yield _target_entry(kind, name, item, origin, path.parent)
     for name, suite in index.suites.items():
         yield Entry("suites", name, origin, summary=suite.title, suite=suite)
 
 
-def _target_entry(kind: str, name: str, item: TargetEntry, origin: str) -> Entry:
-    return Entry(kind, name, origin, target=item.target, summary=item.summary, config=dict(item.config))
+def _target_entry(kind: str, name: str, item: TargetEntry, origin: str, folder: Path) -> Entry:
+    module = item.target.partition(":")[0]
+    beside = "." not in module and module_file(module, folder) is not None
+    return Entry(kind, name, origin, target=item.target, summary=item.summary, config=dict(item.config),
+                 folder=folder if beside else None)
 
 
 def plugin_entry(folder: Path, origin: str) -> Entry:
@@ -260,7 +275,7 @@ def plugin_entry(folder: Path, origin: str) -> Entry:
         return Entry("plugins", name, origin, folder=folder, error=error.message)
     base = Entry("plugins", card.name, origin, card.target, card.summary, folder, card)
     problem = _card_problem(card, folder)
-    return Entry(**{**base.__dict__, "error": problem}) if problem else base
+    return replace(base, error=problem) if problem else base
 
 
 def _card_problem(card: PluginCard, folder: Path) -> str:
@@ -285,44 +300,21 @@ def _entry_points() -> Iterator[Entry]:
     for kind in KINDS[:-1]:
         for point in sorted(importlib.metadata.entry_points(group=f"ssl_skel.{kind}"), key=lambda p: p.name):
             dist = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
-            if kind != "plugins":
-                bad = "" if NAME.match(point.name) else "its name must be lower-case letters, digits and single hyphens"
-                yield Entry(kind, point.name, dist, target=point.value, error=bad)
-                continue
-            folder = _package_folder(point.value.partition(":")[0])
-            if folder is None:
-                yield Entry(kind, point.name, dist, error=f"its package {point.value!r} can't be found")
-            else:
-                yield plugin_entry(folder, dist)
+            yield replace(_pointed(kind, point, dist), distribution=dist)
 
 
-def _package_folder(package: str) -> Path | None:
-    """Folder of a dotted package, found without importing any part of it."""
-    top, *rest = package.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place).joinpath(*rest)
-        if folder.is_dir():
-            return folder
-    return None
+def _pointed(kind: str, point: importlib.metadata.EntryPoint, dist: str) -> Entry:
+    if kind != "plugins":
+        bad = "" if NAME.match(point.name) else "its name must be lower-case letters, digits and single hyphens"
+        return Entry(kind, point.name, dist, target=point.value, error=bad)
+    folder = package_folder(point.value.partition(":")[0])
+    if folder is None:
+        return Entry(kind, point.name, dist, error=f"its package {point.value!r} can't be found")
+    return plugin_entry(folder, dist)
 
 
-def _module_file(module: str) -> Path | None:
-    """Source of a dotted module, found without importing any package above it."""
-    package, _, last = module.rpartition(".")
-    if not package:
-        spec = importlib.util.find_spec(module)
-        return Path(spec.origin) if spec and spec.origin else None
-    folder = _package_folder(package)
-    places = [folder / f"{last}.py", folder / last / "__init__.py"] if folder else []
-    return next((place for place in places if place.is_file()), None)
-
-
-def _plugin_module(folder: Path, module: str) -> types.ModuleType:
-    """Import a module of a plugin folder as part of a package of its own, so that relative imports work."""
+def _plugin_package(folder: Path) -> str:
+    """Make a folder a package of its own, so that relative imports work; its dotted name."""
     unique = ids.short_id(str(folder.resolve()))[:8]
     package = f"{_PLUGIN_PACKAGE}.{folder.name.replace('-', '_')}_{unique}"
     for name, places in ((_PLUGIN_PACKAGE, []), (package, [str(folder)])):
@@ -330,4 +322,9 @@ def _plugin_module(folder: Path, module: str) -> types.ModuleType:
             parent = types.ModuleType(name)
             parent.__path__ = places
             sys.modules[name] = parent
-    return importlib.import_module(f"{package}.{module}")
+    return package
+
+
+def _plugin_module(folder: Path, module: str) -> types.ModuleType:
+    """Import a module of a plugin's folder."""
+    return importlib.import_module(f"{_plugin_package(folder)}.{module}")

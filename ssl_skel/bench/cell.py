@@ -19,7 +19,7 @@ from ssl_skel.bench.encoders import load_encoders, save_encoders
 from ssl_skel.bench.features import extract
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import write_predictions
-from ssl_skel.bench.provenance import environment, versions
+from ssl_skel.bench.provenance import distributions, environment, versions
 from ssl_skel.bench.record import Counts, Digests, Record
 from ssl_skel.bench.staleness import core_digest
 from ssl_skel.bench.store import RecordStore, predictions_ref
@@ -28,7 +28,7 @@ from ssl_skel.data.layouts import Layout
 from ssl_skel.data.open import SplitView, open_split
 from ssl_skel.errors import BrokenPlugin, DigestMismatch
 from ssl_skel.fsio import make_folder
-from ssl_skel.registry import Catalogue, discover
+from ssl_skel.registry import Catalogue, Entry, discover
 from ssl_skel.runtime import Runtime, peak_mb, pick_device
 from ssl_skel.seed import derive
 from ssl_skel.train import TrainJob, TrainReport, encoders_of, pretrain
@@ -67,6 +67,12 @@ def is_finished(unit: Unit) -> bool:
     return RecordStore(out).has(unit.id)
 
 
+def _unchanged(entry: Entry, same: bool) -> None:
+    if not same:
+        raise BrokenPlugin(f"{entry.kind[:-1]} {entry.name!r} has changed since the run was planned",
+                           "Run the command again.")
+
+
 def build_task(catalogue: Catalogue, cell: PretrainCell, layout: Layout) -> PretextTask:
     """Build a cell's task, its weights drawn from the cell's seed.
 
@@ -76,12 +82,12 @@ def build_task(catalogue: Catalogue, cell: PretrainCell, layout: Layout) -> Pret
         layout: Of the clips.
 
     Raises:
-        BrokenPlugin: If the plugin's code is no longer the code that was planned.
+        BrokenPlugin: If the code of plugin or backbone is no longer the code that was planned.
     """
-    entry = catalogue.get("plugins", cell.plugin)
-    if entry.digest() != cell.plugin_digest:
-        raise BrokenPlugin(f"plugin {cell.plugin!r} has changed since the run was planned", "Run the command again.")
-    task_class, backbone_class = entry.load(), catalogue.load("backbones", cell.backbone)
+    entry, net = catalogue.get("plugins", cell.plugin), catalogue.get("backbones", cell.backbone)
+    _unchanged(entry, entry.digest() == cell.plugin_digest)
+    _unchanged(net, net.outside_code() == cell.backbone_code)
+    task_class, backbone_class = entry.load(), net.load()
     config = validate(task_class.Config, cell.config, cell.plugin)
     backbone_config = validate(backbone_class.Config, cell.backbone_config, cell.backbone)
 
@@ -160,7 +166,9 @@ def run_evaluation(unit: Unit, report: Report) -> None:
 
 
 def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
-    cls = catalogue.load("evaluators", cell.evaluator)
+    entry = catalogue.get("evaluators", cell.evaluator)
+    _unchanged(entry, entry.outside_code() == cell.evaluator_code)
+    cls = entry.load()
     evaluator: Evaluator = cls(validate(cls.Config, cell.evaluator_config, cell.evaluator))
     return evaluator
 
@@ -192,11 +200,12 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
     record = Record(
         id=cell.id, pretrain_id=cell.pretrain_id, suite=where.suite, cell=cell.key(),
         versions={**versions(), "plugin": pretraining.plugin_version, "backbone": pretraining.backbone_version,
-                  "evaluator": cell.evaluator_version, "core": ids.CORE_NUMERICS},
+                  "evaluator": cell.evaluator_version, "core": ids.CORE_NUMERICS,
+                  **distributions(where.catalogue, cell.key())},
         digests=Digests(
             plugin=pretraining.plugin_digest, dataset=cell.dataset_digest, split=cell.split_digest,
             core=core_digest(cell.backbone, pretraining.backbone_version, cell.evaluator, cell.evaluator_version,
-                             cell.preprocessing.version),
+                             cell.preprocessing.version, (pretraining.backbone_code, cell.evaluator_code)),
             config=ids.digest(config), encoder=card.encoders_sha256),
         config=config, primary=evaluator.primary, metrics=metrics,
         ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ssl_skel import ids
 from ssl_skel.bench.record import CellKey
 from ssl_skel.schema import Model, TrainConfig
+
+
+class _Cell(Model):
+    """A cell. Keys that came later are left out where they are empty, so that ids and cards from before stay."""
+
+    _later: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in plain(self).items() if value or key not in self._later}
 
 
 class Preprocessing(Model):
@@ -18,7 +28,7 @@ class Preprocessing(Model):
     version: int
 
 
-class PretrainCell(Model):
+class PretrainCell(_Cell):
     """One pretraining: everything that can change its weights.
 
     Attributes:
@@ -30,7 +40,10 @@ class PretrainCell(Model):
         dataset_digest: Content of the store.
         train_digest: Names of the training clips.
         stream_sets: Sets of encoders to be evaluated; not in the id.
+        backbone_code: Digest of a backbone that the suite does not ship, with its distribution; else empty.
     """
+
+    _later: ClassVar[tuple[str, ...]] = ("backbone_code",)
 
     id: str = ""
     plugin: str
@@ -50,6 +63,7 @@ class PretrainCell(Model):
     dataset_digest: str
     train_digest: str
     stream_sets: tuple[tuple[str, ...], ...]
+    backbone_code: str = ""
 
     def identity(self) -> dict[str, Any]:
         """What the id is a hash of: everything that can change a weight, and nothing else."""
@@ -67,8 +81,14 @@ class PretrainCell(Model):
         return f"{name} ({self.backbone}) on {self.dataset}/{self.split}, seed {self.seed}"
 
 
-class EvalCell(Model):
-    """One evaluation of one set of encoders under one protocol."""
+class EvalCell(_Cell):
+    """One evaluation of one set of encoders under one protocol.
+
+    Attributes:
+        evaluator_code: Digest of an evaluator that the suite does not ship, with its distribution; else empty.
+    """
+
+    _later: ClassVar[tuple[str, ...]] = ("evaluator_code",)
 
     id: str = ""
     pretrain_id: str
@@ -87,6 +107,7 @@ class EvalCell(Model):
     preprocessing: Preprocessing
     dataset_digest: str
     split_digest: str
+    evaluator_code: str = ""
 
     def identity(self) -> dict[str, Any]:
         """What the id is a hash of."""

@@ -42,6 +42,7 @@ class _Evaluation:
     entry: Entry
     version: int
     config: dict[str, object]
+    code: str
 
 
 def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
@@ -95,7 +96,7 @@ def _evaluation(catalogue: Catalogue, item: str | EvaluatorRef) -> _Evaluation:
     if not (isinstance(cls, type) and issubclass(cls, Evaluator)):
         raise UsageMistake(f"evaluator {entry.name!r} ({entry.origin}): {entry.target} is no Evaluator")
     config = validate(cls.Config, {**entry.config, **reference.config}, f"evaluator {entry.name}")
-    return _Evaluation(entry, cls.version, config.model_dump(mode="json"))
+    return _Evaluation(entry, cls.version, config.model_dump(mode="json"), entry.outside_code())
 
 
 def _references(catalogue: Catalogue, suite: Suite) -> list[str]:
@@ -154,7 +155,7 @@ def _pretraining(request: PlanRequest, catalogue: Catalogue, entry: SuiteEntry, 
         seed=seed, config=plain["config"], train=resolved.train, backbone_config=plain["backbone"],
         preprocessing=_preprocessing(view), precision=request.precision,
         plugin_digest=plugin.digest(), dataset_digest=view.dataset_digest, train_digest=view.train_digest,
-        stream_sets=resolved.stream_sets).with_id()
+        stream_sets=resolved.stream_sets, backbone_code=resolved.backbone.outside_code()).with_id()
 
 
 def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Resolved, view: SplitView,
@@ -168,4 +169,5 @@ def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Reso
                     evaluator=evaluation.entry.name, evaluator_version=evaluation.version,
                     evaluator_config=evaluation.config, streams=streams, fusion=fusion,
                     frames=resolved.train.frames, preprocessing=pretraining.preprocessing,
-                    dataset_digest=view.dataset_digest, split_digest=view.split_digest).with_id()
+                    dataset_digest=view.dataset_digest, split_digest=view.split_digest,
+                    evaluator_code=evaluation.code).with_id()

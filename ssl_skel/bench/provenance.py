@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import ssl_skel
-from ssl_skel.bench.record import Record
+from ssl_skel.bench.record import CellKey, Record
+from ssl_skel.registry import Catalogue
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "timm", "accelerate", "safetensors", "pydantic",
             "numba")
 """Distributions whose version can change a number or a file."""
+
+_BROUGHT = "_distribution"
 
 
 def environment(device: object = "cpu") -> dict[str, Any]:
@@ -43,6 +46,22 @@ def versions() -> dict[str, str | int]:
     found = package_versions()
     return {"suite": ssl_skel.__version__, "python": platform.python_version(),
             **{name: found[name] for name in ("torch", "numpy") if name in found}}
+
+
+def distributions(catalogue: Catalogue, cell: CellKey) -> dict[str, str]:
+    """Which installed distributions a cell's parts come from, where the suite does not ship them.
+
+    Args:
+        catalogue: Where names are looked up.
+        cell: The cell.
+
+    Returns:
+        E.g. ``{"plugin_distribution": "ssl-skel-shake 0.1.0"}``.
+    """
+    parts = {"plugin": cell.plugin, "backbone": cell.backbone, "evaluator": cell.evaluator,
+             "dataset": cell.dataset.partition("+")[0]}
+    found = {part: catalogue.get(f"{part}s", name).distribution for part, name in parts.items()}
+    return {f"{part}{_BROUGHT}": brought for part, brought in found.items() if brought}
 
 
 @functools.cache
@@ -78,6 +97,8 @@ def reproduce(record: Record) -> list[str]:
     """
     packages = record.env.get("packages")
     pins = [f"{name}=={version}" for name, version in packages.items()] if isinstance(packages, dict) else []
+    outside = {str(value) for key, value in record.versions.items() if key.endswith(_BROUGHT)}
+    pins += ["==".join(value.split(" ")) for value in sorted(outside)]
     git = record.env.get("git")
     lines = []
     if isinstance(git, dict) and git.get("commit"):

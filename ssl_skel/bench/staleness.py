@@ -6,14 +6,23 @@ from ssl_skel import ids
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import SkelError
-from ssl_skel.registry import Catalogue, static_version
+from ssl_skel.registry import Catalogue
 
 
 def core_digest(backbone: str, backbone_version: int, evaluator: str, evaluator_version: int,
-                preprocessing_version: int) -> str:
-    """Digest of the versions of everything outside the plugin that a number depends on."""
+                preprocessing_version: int, code: tuple[str, str] = ("", "")) -> str:
+    """Digest of the versions of everything outside the plugin that a number depends on.
+
+    Args:
+        backbone: Its name.
+        backbone_version: Its version.
+        evaluator: Its name.
+        evaluator_version: Its version.
+        preprocessing_version: Of the family.
+        code: `Entry.outside_code` of backbone and evaluator; both are empty where the suite ships them.
+    """
     return ids.digest([ids.CORE_NUMERICS, backbone, backbone_version, evaluator, evaluator_version,
-                       preprocessing_version])
+                       preprocessing_version, *([list(code)] if any(code) else [])])
 
 
 def current_digests(record: Record, catalogue: Catalogue) -> dict[str, str]:
@@ -32,10 +41,10 @@ def current_digests(record: Record, catalogue: Catalogue) -> dict[str, str]:
     except SkelError:
         plugin = "absent"
     try:
+        backbone, evaluator = catalogue.get("backbones", cell.backbone), catalogue.get("evaluators", cell.evaluator)
         core = core_digest(
-            cell.backbone, static_version(catalogue.get("backbones", cell.backbone).target), cell.evaluator,
-            static_version(catalogue.get("evaluators", cell.evaluator).target),
-            int(record.config["preprocessing"]["version"]))
+            cell.backbone, backbone.version or 1, cell.evaluator, evaluator.version or 1,
+            int(record.config["preprocessing"]["version"]), (backbone.outside_code(), evaluator.outside_code()))
     except (SkelError, KeyError, TypeError, ValueError):
         core = "absent"
     return {"plugin": plugin, "core": core}

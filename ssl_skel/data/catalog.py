@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-
 from ssl_skel.data.card import DatasetCard
-from ssl_skel.registry import discover
+from ssl_skel.registry import discover, load_target
+
+__all__ = ["dataset_names", "get_card", "load_target"]
 
 
 def dataset_names() -> list[str]:
     """Names of all datasets."""
     return discover().names("datasets")
-
-
-def load_target(target: str) -> object:
-    """Import ``module:attribute``."""
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def get_card(name: str) -> DatasetCard:

@@ -51,7 +51,7 @@ def open_dataset(name: str, data_root: Path | str | None = None, card: DatasetCa
     if card.generate and "+" in name:
         raise DataMissing(f"{card.name} is generated; there is no {name}")
     if card.generate:
-        made = load_target(card.generate)(card)  # type: ignore[operator]
+        made = load_target(card.generate)(card)
         assert isinstance(made, Store)
         return Dataset(made, card)
     return Dataset(Store.open(Path(data_root or default_root()) / name), card)

@@ -137,7 +137,7 @@ def make_reader(card: DatasetCard) -> Reader:
     """
     if not card.reader:
         raise BadData(f"{card.name} is generated; it has no raw files", "It needs no preparing.")
-    reader = load_target(card.reader)()  # type: ignore[operator]
+    reader = load_target(card.reader)()
     assert isinstance(reader, Reader)
     return reader
 
@@ -287,7 +287,7 @@ def read_piece(piece: Piece, strict: bool) -> None:
         BadData: With `strict`, for the first unreadable file or clip; no shard is written then.
         OutputError: If the shard can't be written.
     """
-    reader, layout = load_target(piece.reader)(), piece.layout  # type: ignore[operator]
+    reader, layout = load_target(piece.reader)(), piece.layout
     packer, report = Packer(), Report()
     for path in piece.files:
         report.files += 1

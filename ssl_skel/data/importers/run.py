@@ -85,7 +85,7 @@ def import_dataset(card: DatasetCard, fmt: str, files: list[Path], root: Path, *
 def _make_importer(card: DatasetCard, fmt: str) -> Importer:
     if fmt not in FORMATS:
         raise UnknownName("format", fmt, FORMATS)
-    importer = load_target(FORMATS[fmt])()  # type: ignore[operator]
+    importer = load_target(FORMATS[fmt])()
     assert isinstance(importer, Importer)
     if card.name not in importer.datasets:
         raise BadData(f"format {fmt} can't be imported as {card.name}: its clips are known only for "
