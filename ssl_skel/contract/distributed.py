@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_skel.api import Batch, PretextTask
+from ssl_skel.api import PretextTask
 from ssl_skel.contract.subject import Skipped, Subject, clips, require
 from ssl_skel.registry import discover
+from ssl_skel.sharing import share
 
 TOLERANCE = 0.01
 """Of the whole change of an encoder's weights; rounding alone makes up to 1e-3 where a loss is badly conditioned."""
@@ -94,25 +95,11 @@ def _train(subject: Subject, rank: int, world: int) -> dict[str, torch.Tensor]:
         optimizer.zero_grad()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step)
-            wrapped(_share(views, size, rank, world))["loss"].backward()
+            wrapped(share(views, size, rank, world))["loss"].backward()
         optimizer.step()
         with torch.no_grad():
             task.after_step(step + 1, _STEPS)
     return _weights(task)
-
-
-def _share(value: Any, size: int, rank: int, world: int) -> Any:
-    """This process's rows of everything in `value` that has one row a clip."""
-    if isinstance(value, torch.Tensor):
-        return value.chunk(world)[rank] if value.ndim and len(value) == size else value
-    if isinstance(value, Batch):
-        xyz, valid, index = (_share(t, size, rank, world) for t in (value.xyz, value.valid, value.index))
-        return Batch(xyz, valid, index, value.layout)
-    if isinstance(value, dict):
-        return {key: _share(item, size, rank, world) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_share(item, size, rank, world) for item in value))
-    return type(value)(_share(item, size, rank, world) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _main(args: dict[str, Any]) -> None:

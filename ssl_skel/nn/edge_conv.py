@@ -4,7 +4,7 @@ The published layer is y_i = max_j LeakyReLU(BN(W [x_j - x_i ; x_i])) over the n
 W2] and a = W1 x, b = (W2 - W1) x the term on an edge is e_ij = a_j + b_i, so that products run over points,
 not edges. BN and LeakyReLU are monotone, hence only the largest a_j (the smallest where the scale of BN is
 negative) matters, and the statistics over all edges follow from per-point sums. Each of these steps is exact;
-see `_EdgeConv`.
+see `_EdgeConv`. Statistics are those of the edges of all processes that train together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ssl_skel.nn.batch_stats import update_running, uses_batch, zero_invalid
+from ssl_skel.nn.batch_stats import combine_moments, sum_over_processes, update_running, uses_batch, zero_invalid
 from ssl_skel.nn.neighbours import (
     activate,
     degrees,
@@ -98,19 +98,19 @@ class _EdgeConv(torch.autograd.Function):
         rows = x.reshape(-1, width).to(dtype)
         a, b = (linear(rows, half).to(x.dtype).view(clouds, points, -1) for half in table.chunk(2))
         degree, edges = degrees(neighbours, valid, x.dtype)
+        count = edges.sum()
         best, arg, total = neighbour_max(a, neighbours, edges, need_sum=fixed_mean is None)
         if fixed_mean is None or fixed_var is None:
             assert total is not None
-            mean, var = edge_statistics(a, b, total, degree, edges)
+            count, mean, var = combine_moments(count, *edge_statistics(a, b, total, degree, edges))
         else:
             mean, var = fixed_mean * sign, fixed_var
         inv = torch.rsqrt(var + eps)
         out = activate(best, b, edges, scale * inv, beta - mean * scale * inv)
         ctx.save_for_backward(
-            rows, table, neighbours, degree, edges, sign, scale, mean, inv, a, b, best, arg, total, out
+            rows, table, neighbours, degree, edges, sign, scale, mean, inv, a, b, best, arg, total, out, count
         )
         mean = mean * sign
-        count = edges.sum()
         ctx.mark_non_differentiable(mean, var, count)
         return out, mean, var, count
 
@@ -118,14 +118,15 @@ class _EdgeConv(torch.autograd.Function):
     @once_differentiable
     @without_autocast
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        (rows, table, neighbours, degree, edges, sign, scale, mean, inv, a, b, best, arg, total, out
+        (rows, table, neighbours, degree, edges, sign, scale, mean, inv, a, b, best, arg, total, out, count
          ) = ctx.saved_tensors
         grad, grad_beta, moment = through_activation(grad, out, best, edges, mean)
         grad_scale = moment * inv
         constants = None
         if total is not None:
-            share = scale * inv / edges.sum().clamp(min=1)
-            constants = (-share * grad_beta, -share * inv * grad_scale)
+            share = scale * inv / count.clamp(min=1)
+            whole_beta, whole_scale = sum_over_processes(grad_beta, grad_scale)
+            constants = (-share * whole_beta, -share * inv * whole_scale)
         both = spread_back(
             grad, arg, a, b, total, neighbours, degree, edges, mean, scale * inv, constants
         ).flatten(0, 1).to(table.dtype)

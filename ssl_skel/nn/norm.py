@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_skel.nn.batch_stats import combine_moments, sum_over_processes
 from ssl_skel.nn.gather import world_size
 
 __all__ = ["MaskedBatchNorm"]
@@ -41,15 +41,8 @@ def _statistics(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _combine(local: Tensor) -> Tensor:
-    """Combine (3, C) statistics of several processes (Chan et al. 1979)."""
-    if world_size() == 1:
-        return local
-    parts = [torch.empty_like(local) for _ in range(world_size())]
-    dist.all_gather(parts, local.contiguous())
-    count, mean, var = torch.stack(parts, 1)  # (W, C) each
-    total = count.sum(0)
-    whole = (count * mean).sum(0) / total.clamp(min=1)
-    return torch.stack([total, whole, (count * (var + (mean - whole).square())).sum(0) / total.clamp(min=1)])
+    """Combine (3, C) statistics of several processes."""
+    return local if world_size() == 1 else torch.stack(combine_moments(*local))
 
 
 class _Normalise(torch.autograd.Function):
@@ -72,10 +65,7 @@ class _Normalise(torch.autograd.Function):
         dims = [d for d in range(x.ndim) if d != 1]
         bias_grad = grad.sum(dims, dtype=stats.dtype)
         weight_grad = ((grad * x).sum(dims, dtype=stats.dtype) - stats[1] * bias_grad) * inverse
-        sums = torch.stack([bias_grad, weight_grad])
-        if world_size() > 1:
-            sums = sums.clone()
-            dist.all_reduce(sums)
+        (sums,) = sum_over_processes(torch.stack([bias_grad, weight_grad]))
         mean_grad, mean_product = sums / stats[0].clamp(min=1)
         scale = weight * inverse
         slope = -scale * mean_product * inverse

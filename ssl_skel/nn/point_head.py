@@ -2,6 +2,7 @@
 
 The mean over points of W x is W mean(x), its variance (w G w^T) / n with G the Gram matrix of the centred
 input, so the statistics need no activations; those run cloud by cloud, and only their maxima are kept.
+Statistics are those of the points of all processes that train together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ssl_skel.nn.batch_stats import SLOPE, update_running, uses_batch, zero_invalid
+from ssl_skel.nn.batch_stats import (
+    SLOPE,
+    combine_gram,
+    sum_over_processes,
+    update_running,
+    uses_batch,
+    zero_invalid,
+)
+from ssl_skel.nn.gather import world_size
 from ssl_skel.nn.products import linear, product_dtype, scores, stacks, transposed_product, without_autocast
 
 __all__ = ["PointHead"]
@@ -72,7 +81,7 @@ class _PointHead(torch.autograd.Function):
         count = valid.sum().to(x.dtype)
         centre = gram = None
         if fixed_mean is None or fixed_var is None:
-            centre, gram = _moments(x, valid, count)
+            count, centre, gram = combine_gram(count, *_moments(x, valid, count))
             mean = turned @ centre
             var = (linear(turned, gram) * turned).sum(1).div_(count.clamp(min=1)).clamp_(min=0)
         else:
@@ -103,10 +112,12 @@ class _PointHead(torch.autograd.Function):
             grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(turned)
         else:
             share = scale * inv / count.clamp(min=1)
-            c0, c1 = -share * grad_beta, -share * inv * grad_scale
+            whole_beta, whole_scale = sum_over_processes(grad_beta, grad_scale)
+            c0, c1 = -share * whole_beta, -share * inv * whole_scale
             scaled = c1[:, None] * turned
             grad_x = _dense(x, valid, centre, c0 @ turned, transposed_product(turned, scaled).to(ctx.dtype))
             grad_weight = linear(scaled, gram) + torch.outer(c0, count * centre)
+            grad_weight /= world_size()  # of all points; every process adds its part
         rows = arg + torch.arange(0, clouds * points, points, device=x.device)[:, None]
         for part in stacks(clouds, x.device, turned.numel()):
             place, amount = rows[part].flatten(), grad[part, :, None]
