@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -62,7 +63,7 @@ def open_npy(file: IO[bytes], name: str, size: int) -> NpyStream:
     """
     try:
         shape, fortran, dtype = _READERS[npy.read_magic(file)](file)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
         raise BadData(f"{name}: not an npy file ({str(error).splitlines()[0]})") from None
     if dtype.kind not in "fiub" or fortran or not shape or dtype.names:
         raise BadData(f"{name}: holds {dtype} of shape {shape}, not numbers in C order")
