@@ -50,6 +50,7 @@ class LazyGroup(click.Group):
     "bench": ("ssl_skel.cli.bench:bench", "Run suites, show plans and status, render and compare boards."),
     "data": ("ssl_skel.cli.data:data", "Prepare, verify, show and audit datasets."),
     "plugin": ("ssl_skel.cli.plugin:plugin", "List, show and check pretext tasks."),
+    "view": ("ssl_skel.cli.view:view", "Draw clips, skeleton clouds, features, curves, robustness and audits."),
     "export": ("ssl_skel.cli.export:export", "Write an encoder of a run to a folder that can be shared."),
     "doctor": ("ssl_skel.cli.doctor:doctor", "Say what this machine and installation can do."),
     "schema": ("ssl_skel.cli.schema:schema", "Print the JSON Schema of cards, registries, suites and records."),
