@@ -13,6 +13,7 @@ SPEEDS: dict[str, str] = {
     "store": "ssl_skel.bench.speed_store:store",
     "ntu-reader": "ssl_skel.bench.speed_ntu:ntu_reader",
     "scc-step": "ssl_skel.bench.speed_scc:scc_step",
+    "scc-scaling": "ssl_skel.bench.speed_scc:scaling",
     "linear-probe": "ssl_skel.bench.speed_probe:linear_probe",
     "knn": "ssl_skel.bench.speed_probe:knn",
     "moco": "ssl_skel.bench.speed_baselines:moco",
@@ -30,7 +31,8 @@ def measure(what: str, sizes: dict[str, Any]) -> dict[str, Any]:
         sizes: Arguments of its function; others keep their defaults.
 
     Returns:
-        ``what, ours_s, peer_s, ratio, ours_peak_mb, peer_peak_mb, parts, machine``; medians of alternating runs.
+        ``what, ours_s, peer_s, ratio, cpu_ratio, ours_peak_mb, peer_peak_mb, parts, machine``; medians of alternating
+        runs. Of scc-scaling, which has no peer: ``what, rows, slope, machine``.
 
     Raises:
         UsageMistake: If the piece of work has no such argument.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ from ssl_skel.bench.timing import MACHINE
 from ssl_skel.errors import ContractFailed, UsageMistake
 from ssl_skel.runtime import allocator_environment
 
-__all__ = ["scc_scaling", "scc_step"]
+__all__ = ["scaling", "scc_scaling", "scc_step"]
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
 """Relative difference of the first losses beyond which the two sides do not do the same work."""
@@ -100,7 +101,8 @@ def scc_step(
         device: Where both run.
 
     Returns:
-        ``what, ours_s, peer_s, ratio`` (times as fast), ``ours_peak_mb, peer_peak_mb`` over the imports,
+        ``what, ours_s, peer_s, ratio`` (times as fast), ``cpu_ratio`` (of processor seconds, which other processes
+        on the machine change less), ``ours_peak_mb, peer_peak_mb`` over the imports,
         ``parts`` (medians in ms of each part, ours and the textbook's, and the first losses), ``machine``,
         ``size``.
 
@@ -123,13 +125,31 @@ def scc_step(
             steps["ours"].append(ours.step())
         peaks = ours.peak_mb(), peer.peak_mb()
     ours_s, peer_s = (_median(step["seconds"] for step in steps[side]) for side in ("ours", "peer"))
+    used = {side: _median(step["cpu_seconds"] for step in steps[side]) for side in steps}
     machine = environment(device) | {"threads": threads}
     return {
         "what": "scc-step", "ours_s": ours_s, "peer_s": peer_s, "ratio": peer_s / ours_s,
+        "cpu_ratio": used["peer"] / max(used["ours"], 1e-9),
         "ours_peak_mb": peaks[0], "peer_peak_mb": peaks[1],
         "parts": {side: _parts(steps[side]) for side in steps} | {"first_losses": losses},
         "machine": {key: machine[key] for key in MACHINE}, "size": sizes | {"precision": precision, "fast": fast},
     }
+
+
+def scaling(repeats: int = 2, precision: Literal["fp32", "bf16"] = "fp32", threads: int = 2,
+            device: str = "cpu") -> dict[str, Any]:
+    """Time our step at the sizes of `scc_scaling`.
+
+    Returns:
+        ``what``, ``rows``, ``machine``, and ``slope``: the exponent of memory against points from 1,000 points on; 1 is
+        linear.
+    """
+    rows = scc_scaling(repeats=repeats, precision=precision, threads=threads, device=device)
+    clouds = [row for row in rows if row["axis"] == "points" and row["points"] >= 1000]
+    first, last = clouds[0], clouds[-1]
+    slope = math.log(last["peak_mb"] / first["peak_mb"]) / math.log(last["points"] / first["points"])
+    machine = environment(device) | {"threads": threads}
+    return {"what": "scc-scaling", "rows": rows, "slope": slope, "machine": {key: machine[key] for key in MACHINE}}
 
 
 def scc_scaling(

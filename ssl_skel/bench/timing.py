@@ -34,12 +34,12 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def measured(work: Callable[[], Any]) -> tuple[Any, float, float]:
+def measured(work: Callable[[], Any]) -> tuple[Any, float, float, float]:
     """Run `work` once.
 
     Returns:
-        What it returned, seconds, and the most resident memory above that at the start in MB (10^6 bytes),
-        looked at every 5 ms.
+        What it returned, seconds, processor seconds of all threads, and the most resident memory above that at the
+        start in MB (10^6 bytes), looked at every 5 ms.
     """
     process, done = psutil.Process(), threading.Event()
     before = peak = process.memory_info().rss
@@ -51,14 +51,14 @@ def measured(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     try:
         result = work()
     finally:
-        seconds = time.perf_counter() - began
+        seconds, used = time.perf_counter() - began, time.process_time() - used
         done.set()
         watcher.join()
-    return result, seconds, (max(peak, process.memory_info().rss) - before) / 1e6
+    return result, seconds, used, (max(peak, process.memory_info().rss) - before) / 1e6
 
 
 def compare(what: str, ours: Callable[[], Any], peer: Callable[[], Any],
@@ -74,18 +74,22 @@ def compare(what: str, ours: Callable[[], Any], peer: Callable[[], Any],
         runs: Of each.
 
     Returns:
-        ``what, ours_s, peer_s, ratio`` (times as fast), ``ours_peak_mb, peer_peak_mb, parts, machine``.
+        ``what, ours_s, peer_s, ratio`` (times as fast), ``cpu_ratio`` (of processor seconds, which other processes
+        on the machine change less), ``ours_peak_mb, peer_peak_mb, parts, machine``.
     """
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+    processor: dict[str, list[float]] = {"ours": [], "peer": []}
     memory: dict[str, list[float]] = {"ours": [], "peer": []}
     results: dict[str, Any] = {}
     for _ in range(runs):
         for name, work in (("peer", peer), ("ours", ours)):
-            results[name], spent, peak = measured(work)
+            results[name], spent, used, peak = measured(work)
             seconds[name].append(spent)
+            processor[name].append(used)
             memory[name].append(peak)
     ours_s, peer_s = statistics.median(seconds["ours"]), statistics.median(seconds["peer"])
     machine = environment()
     return {"what": what, "ours_s": ours_s, "peer_s": peer_s, "ratio": peer_s / ours_s,
+            "cpu_ratio": statistics.median(processor["peer"]) / max(statistics.median(processor["ours"]), 1e-9),
             "ours_peak_mb": max(memory["ours"]), "peer_peak_mb": max(memory["peer"]),
             "parts": agree(results["ours"], results["peer"]), "machine": {key: machine[key] for key in MACHINE}}

@@ -101,21 +101,41 @@ def status(out: Path, as_json: bool) -> None:
               help="Persons a clip, of which most hold one (moco, byol, mamp, bigru).")
 @click.option("--repeats", type=click.IntRange(1), default=None, help="Alternating runs; medians are printed.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default=None, help="Matrix products.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None,
+              help="Also draw the figures of scc-scaling here, .svg or .png.")
 @options.as_json
-def speed(what: str, as_json: bool, **sizes: Any) -> None:
+def speed(what: str, as_json: bool, plot: Path | None, **sizes: Any) -> None:
     """Time a named piece of work beside a plain implementation of the same work, in one run."""
     from ssl_skel.bench.speed import SPEEDS, measure
 
     if what not in SPEEDS:
         raise errors.UnknownName("piece of work", what, SPEEDS)
+    if plot and what != "scc-scaling":
+        raise errors.UsageMistake(f"bench speed {what} draws nothing", "--plot belongs to scc-scaling.")
     result = measure(what, {key: value for key, value in sizes.items() if value is not None})
+    if plot:
+        from ssl_skel.bench.scaling_plot import draw
+
+        draw(result["rows"], plot)
     if as_json:
         click.echo(json.dumps(result))
         return
-    click.echo(f"{what}: {result['ours_s']:.3g} s against {result['peer_s']:.3g} s, {result['ratio']:.2f} x; peak "
+    if "rows" in result:
+        _show_scaling(result)
+        return
+    click.echo(f"{what}: {result['ours_s']:.3g} s against {result['peer_s']:.3g} s, {result['ratio']:.2f} x "
+               f"({result['cpu_ratio']:.2f} x in processor time); peak "
                f"{result['ours_peak_mb']:.0f} MB against {result['peer_peak_mb']:.0f} MB")
     for name, value in result["parts"].items():
         click.echo(f"  {name}: {value}")
+
+
+def _show_scaling(result: dict[str, Any]) -> None:
+    click.echo("varied   clouds   points    k   s a step   peak MB")
+    for row in result["rows"]:
+        click.echo(f"{row['axis']:<8} {row['batch']:6d} {row['points']:8d} {row['k']:4d} {row['seconds']:10.3f} "
+                   f"{row['peak_mb']:9.0f}")
+    click.echo(f"memory grows as points to the power {result['slope']:.2f}")
 
 
 def _planning_code(plan: Plan) -> int:

@@ -11,7 +11,7 @@ from ssl_skel.bench import speed_baselines
 from ssl_skel.bench.speed import SPEEDS, measure
 from ssl_skel.errors import ContractFailed, UsageMistake
 
-KEYS = {"what", "ours_s", "peer_s", "ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine", "size"}
+KEYS = {"what", "ours_s", "peer_s", "ratio", "cpu_ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine", "size"}
 TINY: dict[str, dict[str, Any]] = {
     "moco": {"width": 4, "dim": 16, "frames": 8}, "byol": {"width": 4, "dim": 16, "frames": 8},
     "mamp": {"dim": 32, "depth": 1, "heads": 2, "frames": 8}, "bigru": {"hidden": 8, "layers": 2, "frames": 4}}

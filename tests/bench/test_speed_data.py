@@ -9,7 +9,7 @@ from ssl_skel.bench.speed import measure
 from ssl_skel.bench.timing import one_thread
 from ssl_skel.errors import ContractFailed
 
-KEYS = {"what", "ours_s", "peer_s", "ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine"}
+KEYS = {"what", "ours_s", "peer_s", "ratio", "cpu_ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine"}
 
 
 def test_loader():

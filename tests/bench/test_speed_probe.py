@@ -3,7 +3,7 @@ import pytest
 from ssl_skel.bench import speed_probe
 from ssl_skel.errors import ContractFailed
 
-KEYS = {"what", "ours_s", "peer_s", "ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine", "size"}
+KEYS = {"what", "ours_s", "peer_s", "ratio", "cpu_ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine", "size"}
 
 
 @pytest.mark.oracle

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ssl_skel.bench import speed_scc
+from ssl_skel.bench.scaling_plot import draw
 from ssl_skel.bench.scc_worker import clouds, serve
 from ssl_skel.bench.speed import measure
 from ssl_skel.errors import ContractFailed, UsageMistake
@@ -26,6 +27,7 @@ def test_reports_both_sides_their_parts_and_memory(result):
     for side in ("ours", "peer"):
         assert set(result["parts"][side]) == PARTS
         assert sum(result["parts"][side].values()) == pytest.approx(1e3 * result[f"{side}_s"], rel=0.5)
+    assert result["cpu_ratio"] > 0
     assert result["machine"]["threads"] == 1
     assert result["size"]["precision"] == "bf16"
 
@@ -50,7 +52,8 @@ class FakeWorker:
         pass
 
     def step(self):
-        return self.first | {"seconds": float(self.sizes["points"]), "parts": {}}
+        seconds = float(self.sizes["points"])
+        return self.first | {"seconds": seconds, "cpu_seconds": seconds, "parts": {}}
 
     def peak_mb(self):
         return float(self.sizes["batch"])
@@ -88,13 +91,27 @@ def test_scaling_varies_one_size_at_a_time(monkeypatch):
     assert [row["peak_mb"] for row in rows] == [8, 8, 1, 8]
 
 
+def test_scaling_says_how_memory_grows(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed_scc, "Worker", FakeWorker)
+    result = measure("scc-scaling", {"threads": 1})
+    assert result["slope"] == 0, "the stand-in's memory is its number of clouds"
+    pictures = [tmp_path / "one.svg", tmp_path / "two.svg", tmp_path / "three.png"]
+    for picture in pictures:
+        draw(result["rows"], picture)
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    assert b">points a cloud<" in pictures[0].read_bytes()
+    assert pictures[2].read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageMistake, match=r"Use \.svg or \.png"):
+        draw(result["rows"], tmp_path / "four.pdf")
+
+
 def test_a_worker_answers_each_line_and_ends_with_its_peak():
     answers = []
     sizes = TINY | {"side": "ours", "precision": "fp32", "reduction": "max", "device": "cpu"}
     before = torch.get_num_threads()
     serve(iter(io.StringIO(json.dumps(sizes) + "\nstep\nstep\n")), answers.append)
     torch.set_num_threads(before)
-    assert [set(answer) for answer in answers] == [{"loss", "seconds", "parts"}] * 3 + [{"peak_mb"}]
+    assert [set(answer) for answer in answers] == [{"loss", "seconds", "cpu_seconds", "parts"}] * 3 + [{"peak_mb"}]
     assert answers[0]["loss"] != answers[1]["loss"], "the optimiser should have moved the weights"
 
 
