@@ -1,19 +1,26 @@
-"""Device, precision, processes: the only file that imports accelerate."""
+"""Device, precision, processes: the only file that imports accelerate.
+
+Several processes train one cell as one would: each takes its share of the clips of every batch, gradients are
+averaged (DDP), batch statistics are those of the whole batch.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from ssl_skel.errors import UsageMistake
+from ssl_skel.nn.batch_stats import sum_over_processes
+from ssl_skel.nn.sync_norm import synchronise
 
 Precision = Literal["fp32", "bf16"]
 
@@ -47,6 +54,21 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     return "bf16" if name == "bf16" else "fp32"
 
 
+def make_deterministic(device: torch.device) -> None:
+    """Ask for the same bits in every run on CUDA, which is what boards are made with; a CPU gives them anyway.
+
+    An operation that has no deterministic kernel is used all the same, with PyTorch's warning in the cell's log.
+
+    Args:
+        device: Of this process.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False  # the fastest kernel differs from run to run
+
+
 class Runtime:
     """Where and how a task is trained; wraps accelerate.
 
@@ -62,10 +84,11 @@ class Runtime:
         if device.type == "cuda":
             torch.cuda.set_device(device)
             if deterministic:
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-                torch.use_deterministic_algorithms(True, warn_only=True)
+                make_deterministic(device)
         mixed = "bf16" if precision == "bf16" else "no"
-        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        # Buffers follow from combined statistics and averaged gradients, so they are equal in all processes already.
+        wrapper = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed, kwargs_handlers=[wrapper])
         self.device: torch.device = self._accelerator.device
 
     @property
@@ -74,18 +97,41 @@ class Runtime:
         return int(self._accelerator.num_processes)
 
     @property
+    def rank(self) -> int:
+        """Which of them this is, from 0."""
+        return int(self._accelerator.process_index)
+
+    @property
     def is_main(self) -> bool:
         """Whether this process writes the files."""
         return bool(self._accelerator.is_main_process)
 
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of a tensor over all processes, which all must call this."""
+        return sum_over_processes(values)[0] / self.world_size if self.world_size > 1 else values
+
+    def agreed(self, *answers: bool) -> tuple[bool, ...]:
+        """What the first process answers, in all of them; waits for it."""
+        if self.world_size == 1:
+            return answers
+        told = torch.tensor(answers, device=self.device, dtype=torch.uint8)
+        torch.distributed.broadcast(told, 0)
+        return tuple(bool(answer) for answer in told.tolist())
+
     def prepare(self, task: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Move a task to the device, wrap it for several processes, and set its forward up for the precision."""
+        if self.world_size > 1:
+            synchronise(task)
         wrapped, prepared = self._accelerator.prepare(task, optimizer)
         return wrapped, prepared
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which matrix products run in the chosen precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def apart(self, task: nn.Module, last: bool) -> AbstractContextManager[Any]:
+        """Context of a micro-batch, in which processes exchange gradients only after the last one of a step."""
+        return nullcontext() if last or self.world_size == 1 else self._accelerator.no_sync(task)
 
     def backward(self, loss: Tensor) -> None:
         """Back-propagate."""

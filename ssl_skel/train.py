@@ -1,5 +1,8 @@
 """The one pretraining loop. It knows no method: clips in, a task's loss, an optimiser step, the task's update.
 
+Several processes run it together on the same steps: clips and views are drawn for the whole batch in each of them, and
+each takes its share, so neither the order of the clips nor a draw depends on how many there are. The first one writes.
+
 Every draw is seeded by (cell seed, purpose, step), so a resumed run repeats nothing and skips nothing: 2 + 2 steps
 with a kill between equal 4 steps bit for bit on a CPU.
 """
@@ -9,7 +12,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +29,13 @@ from ssl_skel import checkpoint
 from ssl_skel.api import Batch, PretextTask
 from ssl_skel.curves import CurveWriter
 from ssl_skel.data.loader import Clips
-from ssl_skel.errors import Diverged
+from ssl_skel.errors import BadRecord, Diverged
 from ssl_skel.nn.views import Clips as View
 from ssl_skel.nn.views import rotate_vertical
 from ssl_skel.runtime import Runtime, peak_mb
 from ssl_skel.schema import TrainConfig
 from ssl_skel.seed import derive, generator
+from ssl_skel.sharing import share
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -161,13 +166,14 @@ class _Loop:
         state = checkpoint.load(self.job.folder, self.job.owner)
         if state:
             self._restore(state)
-        with CurveWriter(self.job.folder / "curves.jsonl", keep_until=self.step) as curves:
+        path = self.job.folder / "curves.jsonl"
+        with CurveWriter(path, keep_until=self.step) if self.job.runtime.is_main else nullcontext() as curves:
             self._steps(curves)
         task = self.ema.module if self.ema else self.inner
         rate = self.total * self.job.cfg.batch / self.trained_s if self.trained_s else 0.0
         return task, TrainReport(self.total, self.trained_s, rate, peak_mb(self.device), self.loss)
 
-    def _steps(self, curves: CurveWriter) -> None:
+    def _steps(self, curves: CurveWriter | None) -> None:
         began, saved, told = time.perf_counter(), time.perf_counter(), 0.0
         base = self.trained_s
         while self.step < self.total:
@@ -175,13 +181,12 @@ class _Loop:
             now = time.perf_counter()
             self.trained_s = base + now - began
             last = self.step == self.total
-            stop = self.job.stop.is_set() or self.step == self.job.stop_after
-            due = now - saved > self.job.checkpoint_s
-            if len(self.pending) >= self.flush_every or last or stop or due:
+            full = len(self.pending) >= self.flush_every or last
+            stop, due = self._asked(now - saved, full)
+            if full or stop or due:
                 self._flush(curves)
             if (stop or due) and not last:
-                curves.flush()
-                self._save()
+                self._save(curves)
                 saved = time.perf_counter()
             if stop and not last:
                 raise Interrupted
@@ -189,24 +194,31 @@ class _Loop:
                 told = now
                 self.job.progress(self._status(base, now - began))
 
+    def _asked(self, unsaved_s: float, full: bool) -> tuple[bool, bool]:
+        """Whether to stop, and whether to save; processes agree on it where they wait for each other anyway."""
+        stop = self.job.stop.is_set() or self.step == self.job.stop_after
+        due = unsaved_s > self.job.checkpoint_s
+        if self.job.runtime.world_size == 1:
+            return stop, due
+        return self.job.runtime.agreed(stop, due) if full else (False, False)  # type: ignore[return-value]
+
     def _one(self) -> None:
         """One optimiser step; never waits for the device."""
         cfg, step = self.job.cfg, self.step
         index = self._indices(step)
-        torch.manual_seed(derive(self.job.seed, "step", step))  # dropout inside a backbone draws from here
+        rank = self.job.runtime.rank
+        torch.manual_seed(derive(self.job.seed, "step", step, *([rank] if rank else [])))  # dropout draws from here
         self.gen.manual_seed(derive(self.job.seed, "views", step))
         logs: dict[str, Tensor] = {}
         self.schedule.step_update(step)
         self.optimizer.zero_grad(set_to_none=True)
         if step + 1 < self.total:
-            for part in self._indices(step + 1).chunk(cfg.accumulate):
-                self.job.clips.prefetch(part)
-        for part in index.chunk(cfg.accumulate):
-            with torch.no_grad():
-                views = self.inner.views(self._clips(part), self.gen)
-            with self.job.runtime.autocast():
-                out = self.task(views)
-            self.job.runtime.backward(out["loss"] / cfg.accumulate)
+            self.job.clips.prefetch(self._indices(step + 1))
+        for number, views in enumerate(self._views(index), 1):
+            with self.job.runtime.apart(self.task, last=number == cfg.accumulate):
+                with self.job.runtime.autocast():
+                    out = self.task(views)
+                self.job.runtime.backward(out["loss"] / cfg.accumulate)
             for name, value in out.items():
                 logs[name] = logs.get(name, 0) + value.detach().float() / cfg.accumulate
         if cfg.clip_grad:
@@ -218,6 +230,14 @@ class _Loop:
         if self.ema:
             self.ema.update(self.inner, step=self.step)
         self.pending.append((step, self.optimizer.param_groups[0]["lr"], index, logs))
+
+    def _views(self, index: Tensor) -> Iterator[Any]:
+        """This process's share of the views of each micro-batch; they are drawn for the whole batch at once."""
+        parts, runtime = self.job.cfg.accumulate, self.job.runtime
+        with torch.no_grad():
+            views = self.inner.views(self._clips(index), self.gen)
+        for part in range(parts):
+            yield share(views, len(index), part * runtime.world_size + runtime.rank, parts * runtime.world_size)
 
     def _clips(self, index: Tensor) -> Batch:
         batch = self.job.clips.sample(index, self.job.cfg.frames, "stratified", self.gen)
@@ -236,10 +256,11 @@ class _Loop:
         batch = self.job.cfg.batch
         return self.orders[epoch][at * batch:(at + 1) * batch]
 
-    def _flush(self, curves: CurveWriter) -> None:
+    def _flush(self, curves: CurveWriter | None) -> None:
         """Read the losses of the last steps from the device in one go, check and log them."""
         for step, lr, index, logs in self.pending:
-            values = dict(zip(logs, torch.stack(list(logs.values())).cpu().tolist(), strict=True))
+            found = self.job.runtime.mean(torch.stack(list(logs.values())))
+            values = dict(zip(logs, found.cpu().tolist(), strict=True))
             if not math.isfinite(values["loss"]):
                 names = [self.job.names[i] for i in index.cpu().tolist()]
                 more = f" and {len(names) - 8} more" if len(names) > 8 else ""
@@ -247,7 +268,8 @@ class _Loop:
                                f"{', '.join(names[:8])}{more}",
                                "Lower train.lr, set train.clip_grad, or look at the clips.", step + 1, names)
             self.loss = values["loss"]
-            curves.write({"step": step + 1, "epoch": step // self.per_epoch, "lr": lr, **values})
+            if curves:
+                curves.write({"step": step + 1, "epoch": step // self.per_epoch, "lr": lr, **values})
         self.pending.clear()
 
     def _status(self, base: float, seconds: float) -> dict[str, Any]:
@@ -255,13 +277,24 @@ class _Loop:
         return {"step": self.step, "total": self.total, "epoch": self.step // self.per_epoch, "loss": self.loss,
                 "samples_per_s": rate}
 
-    def _save(self) -> None:
+    def _save(self, curves: CurveWriter | None) -> None:
+        if curves is None:
+            return
+        curves.flush()
         checkpoint.save(self.job.folder, {
             "owner": self.job.owner, "step": self.step, "trained_s": self.trained_s, "loss": self.loss,
             "task": self.inner.state_dict(), "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None})
 
     def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self._take(state)
+        except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise BadRecord(f"the checkpoint in {self.job.folder} does not fit this pretraining: {reason}",
+                            f"Remove {' and '.join(checkpoint.NAMES)} there and run the same command again.") from None
+
+    def _take(self, state: dict[str, Any]) -> None:
         self.inner.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:

@@ -29,13 +29,13 @@ def zero_invalid(x: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid[..., None], x, 0)
 
 
-def uses_batch(norm: nn.BatchNorm1d) -> bool:
+def uses_batch(norm: nn.modules.batchnorm._BatchNorm) -> bool:
     """Say whether the layer normalises by the batch at hand rather than by its running statistics."""
     return norm.training or norm.running_mean is None
 
 
 @torch.no_grad()
-def update_running(norm: nn.BatchNorm1d, mean: Tensor, var: Tensor, count: Tensor) -> None:
+def update_running(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, var: Tensor, count: Tensor) -> None:
     """Move the running statistics as `nn.BatchNorm1d` does; a batch without an element leaves them alone.
 
     Args:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ssl_skel.nn.batch_stats import combine_moments, sum_over_processes
 from ssl_skel.nn.gather import world_size
 
-__all__ = ["MaskedBatchNorm"]
+__all__ = ["MaskedBatchNorm", "normalise", "statistics"]
 
 
 def _channels(vector: Tensor, ndim: int) -> Tensor:
@@ -24,7 +24,7 @@ def _channels(vector: Tensor, ndim: int) -> Tensor:
     return vector.view(1, -1, *[1] * (ndim - 2))
 
 
-def _statistics(x: Tensor, mask: Tensor | None) -> Tensor:
+def statistics(x: Tensor, mask: Tensor | None) -> Tensor:
     """(3, C) count, mean and biased variance of the valid entries of (N, C, ...), zero where invalid."""
     dims = [d for d in range(x.ndim) if d != 1]
     every = x.numel() / x.shape[1]
@@ -75,6 +75,24 @@ class _Normalise(torch.autograd.Function):
         if mask is not None:
             dx = dx.masked_fill_(~mask, 0)
         return dx, weight_grad.to(weight.dtype), bias_grad.to(weight.dtype), None, None, None
+
+
+def normalise(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, stats: Tensor, eps: float) -> Tensor:
+    """Normalise by the statistics of all processes, with the gradient through them.
+
+    Args:
+        x: (N, C, ...), zero where masked.
+        weight: (C,) scale.
+        bias: (C,) shift.
+        mask: Bool, broadcastable to x; None where all is valid.
+        stats: (3, C) count, mean and biased variance of the batches of all processes.
+        eps: Added to the variance.
+
+    Returns:
+        (N, C, ...), zero where masked.
+    """
+    out: Tensor = _Normalise.apply(x, weight, bias, mask, stats, eps)
+    return out
 
 
 class MaskedBatchNorm(nn.Module):
@@ -130,10 +148,9 @@ class MaskedBatchNorm(nn.Module):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True,
                                 self.momentum, self.eps)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            stats = _combine(_statistics(x, mask))
+            stats = _combine(statistics(x, mask))
             self._track(stats)
-        out: Tensor = _Normalise.apply(x, self.weight, self.bias, mask, stats, self.eps)
-        return out
+        return normalise(x, self.weight, self.bias, mask, stats, self.eps)
 
     def _track(self, stats: Tensor) -> None:
         count, mean, var = stats
