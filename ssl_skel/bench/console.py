@@ -25,6 +25,10 @@ def make_listener(as_json: bool) -> Listener:
     return _Terminal() if sys.stderr.isatty() else _plain
 
 
+def silent(name: str, values: Mapping[str, Any]) -> None:
+    """Show nothing."""
+
+
 def _json_event(name: str, values: Mapping[str, Any]) -> None:
     if name != "stop":
         print(json.dumps({"event": name, **values}), flush=True)

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from ssl_skel import ids
 from ssl_skel.api import Backbone, PretextTask
 from ssl_skel.bench.cards import ENCODERS
-from ssl_skel.errors import DataMissing, DigestMismatch
+from ssl_skel.encoding.weights import fill, read_tensors
 from ssl_skel.fsio import write_atomic
 
 
@@ -54,16 +53,9 @@ def load_encoders(folder: Path, task: PretextTask, sha256: str, device: torch.de
         DigestMismatch: If it is not the file that was written, or does not fit the networks.
     """
     path = folder / ENCODERS
-    if not path.is_file():
-        raise DataMissing(f"{path} is missing", "Run the pretraining again with --rerun all.")
-    if ids.file_sha256(path) != sha256:
-        raise DigestMismatch(f"{path} is not what its card says", "Run the pretraining again with --rerun all.")
-    try:
-        tensors = load(path.read_bytes())
-        for name, encoder in task.encoders().items():
-            encoder.load_state_dict({key.removeprefix(f"{name}/"): value for key, value in tensors.items()
-                                     if key.startswith(f"{name}/")})
-            encoder.eval().requires_grad_(False).to(device)
-    except (SafetensorError, RuntimeError) as error:
-        raise DigestMismatch(f"{path} does not fit the encoders: {str(error).splitlines()[0]}") from None
-    return cast(dict[str, Backbone], dict(task.encoders()))
+    tensors = read_tensors(path, sha256, "Run the pretraining again with --rerun all.")
+    encoders = cast(dict[str, Backbone], dict(task.encoders()))
+    fill(encoders, tensors, path)
+    for encoder in encoders.values():
+        encoder.eval().requires_grad_(False).to(device)
+    return encoders

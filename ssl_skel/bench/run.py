@@ -46,7 +46,8 @@ class RunOptions:
                 "threads": threads, "checkpoint_s": self.checkpoint_s}
 
 
-def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Executor], options: RunOptions) -> int:
+def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Executor], options: RunOptions,
+             listen: Listener | None = None) -> int:
     """Run a plan to its end and render the board.
 
     Args:
@@ -54,6 +55,7 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
         catalogue: Where names are looked up.
         make_executor: Executor class, called with ``jobs`` and ``timeout_h``.
         options: How to run it.
+        listen: Told of every event, instead of the terminal.
 
     Returns:
         The exit code of the command.
@@ -65,7 +67,7 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
     store = RecordStore(options.out).create()
     fsio.sweep(store.root)
     write_plan(store, plan)
-    listen = make_listener(options.as_json)
+    listen = listen or make_listener(options.as_json)
     for warning in plan.warnings:
         listen("warning", {"message": warning})
     executor = make_executor(jobs=options.jobs, timeout_h=options.timeout_h)

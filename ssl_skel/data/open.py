@@ -58,6 +58,22 @@ class Part:
         """The clips at other positions of the same store, opened in the same way."""
         return Part(self._dataset, positions, self._family, self._frames, self._device, self._budget)
 
+    def reopened(self, family: Family, frames: int, device: torch.device) -> Part:
+        """The same clips with another preprocessing, length in evaluation and device."""
+        return Part(self._dataset, self.positions, family, frames, device, self._budget)
+
+    def arrays(self) -> list[NDArray[np.float32]]:
+        """Raw clips in metres, each (M, T, V, 3) with the persons it has; NaN where a joint was not seen."""
+        scale, found = np.float32(self._dataset.card.scale), []
+        for clip in map(self._dataset.store.clip, self.positions.tolist()):
+            found.append(np.where(clip.valid[..., None], clip.xyz * scale, np.float32(np.nan)))
+        return found
+
+    @property
+    def layout(self) -> Layout:
+        """Joint layout."""
+        return self._dataset.store.layout
+
     def free(self) -> None:
         """Let the clips go; they are loaded again when asked for."""
         self.__dict__.pop("clips", None)
