@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -69,6 +70,27 @@ def make_deterministic(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False  # the fastest kernel differs from run to run
 
 
+def join_processes(name: str) -> str:
+    """Join the processes that ``torchrun`` has started together with this one: gloo on CPUs, NCCL on GPUs.
+
+    Args:
+        name: Device of the run, as for `pick_device`.
+
+    Returns:
+        Device of this process: the CPU, or the GPU of its local rank.
+
+    Raises:
+        UsageMistake: If there are fewer GPUs than processes.
+    """
+    if pick_device(name).type == "cpu":
+        torch.distributed.init_process_group("gloo")
+        return "cpu"
+    own = f"cuda:{os.environ['LOCAL_RANK']}"
+    torch.cuda.set_device(pick_device(own))
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl")
+    return own
+
+
 class Runtime:
     """Where and how a task is trained; wraps accelerate.
 
@@ -122,7 +144,9 @@ class Runtime:
         """Move a task to the device, wrap it for several processes, and set its forward up for the precision."""
         if self.world_size > 1:
             synchronise(task)
-        wrapped, prepared = self._accelerator.prepare(task, optimizer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # older versions of torch know it only
+            wrapped, prepared = self._accelerator.prepare(task, optimizer)
         return wrapped, prepared
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -26,6 +26,7 @@ class PretrainingCard(Model):
 
     Attributes:
         cost: ``params``, ``params_pretraining``, ``pretrain_s``, ``samples_per_s``, ``peak_mb``, ``steps``, ``loss``.
+        world_size: Processes that trained together.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
@@ -36,6 +37,7 @@ class PretrainingCard(Model):
     env: dict[str, Any]
     started: str
     finished: str
+    world_size: int = Field(1, ge=1)
 
 
 def write_card(folder: Path, card: PretrainingCard) -> None:

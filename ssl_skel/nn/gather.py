@@ -14,7 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Gather", "all_gather", "all_reduce_sum", "gathered", "world_size"]
+__all__ = [
+    "Gather", "all_gather", "all_reduce_sum", "gathered", "is_first", "of_first", "rank", "world_size",
+]
 
 Gather = Callable[[Tensor], Tensor]
 
@@ -22,6 +24,25 @@ Gather = Callable[[Tensor], Tensor]
 def world_size() -> int:
     """Number of processes of the default group; 1 where there is none."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files."""
+    return rank() == 0
+
+
+def of_first(answer: bool) -> bool:
+    """What the first process answers, in all of them."""
+    if world_size() == 1:
+        return answer
+    told = torch.tensor(int(answer))
+    dist.broadcast(told, 0)
+    return bool(told)
 
 
 class _AllGather(torch.autograd.Function):
