@@ -1,4 +1,4 @@
-"""Runs the plugin contract: which checks a level has, what an expected failure is, what counts as passed."""
+"""Runs the contract: which checks a plugin's level, a backbone, an evaluator or a dataset has, and what has passed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ssl_skel.contract import distributed, interface, training
+from ssl_skel.contract import backbones, blindness, datasets, distributed, evaluators, interface, training
 from ssl_skel.contract.subject import Skipped, Subject, Violation
 from ssl_skel.errors import SkelError
 
@@ -20,9 +20,13 @@ LEVELS: dict[str, tuple[Check, ...]] = {
             interface.streams_are_named, interface.gradients_reach_all, interface.rng_is_left_alone,
             interface.invalid_points_are_ignored, interface.batch_mates_do_not_matter, interface.weights_round_trip),
     "train": (training.seeds_decide, training.resuming_changes_nothing, training.loss_falls,
-              training.features_do_not_collapse),
+              training.features_do_not_collapse, blindness.labels_do_not_matter),
     "full": (training.pinned_values_hold, distributed.two_processes_equal_one),
 }
+
+PARTS: dict[str, tuple[Check, ...]] = {
+    "backbones": backbones.CHECKS, "evaluators": evaluators.CHECKS, "datasets": datasets.CHECKS}
+"""Checks of what is no plugin; they have no levels."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,15 @@ class Outcome:
     message: str = ""
 
 
-def checks_of(level: str) -> list[Check]:
-    """Checks of a level and of those before it."""
+def checks_of(level: str, kind: str = "plugins") -> list[Check]:
+    """Checks of a level and of those before it; or those of another kind of part, which has no levels.
+
+    Args:
+        level: ``card``, ``api``, ``train`` or ``full``.
+        kind: ``plugins``, or a key of `PARTS`.
+    """
+    if kind in PARTS:
+        return list(PARTS[kind])
     names = list(LEVELS)
     return [check for name in names[:names.index(level) + 1] for check in LEVELS[name]]
 
@@ -73,13 +84,15 @@ def run_checks(subject: Subject, level: str) -> Iterator[Outcome]:
     """Run the checks of a level, one after the other; stops where the card or the import is broken.
 
     Args:
-        subject: The plugin.
-        level: ``card``, ``api``, ``train`` or ``full``.
+        subject: The plugin, backbone, evaluator or dataset.
+        level: Of a plugin: ``card``, ``api``, ``train`` or ``full``.
     """
-    for check in checks_of(level):
+    kind = subject.entry.kind
+    first = PARTS[kind][:1] if kind in PARTS else LEVELS["card"]
+    for check in checks_of(level, kind):
         outcome = run_check(check, subject)
         yield outcome
-        if outcome.state == "failed" and check in LEVELS["card"]:
+        if outcome.state == "failed" and check in first:
             return
 
 

@@ -1,4 +1,12 @@
-"""The contract as a pytest plugin: ``pytest --ssl-skel-plugin PATH`` tests a plugin folder, one item a check.
+"""The contract for pytest: one item a check.
+
+``pytest --ssl-skel-plugin PATH`` tests a plugin folder. An installed package decorates a test of its own::
+
+    from ssl_skel.testing import contract
+
+    @contract("backbone", "my-net")
+    def test_contract(check):
+        check()
 
 Inside this repository the tests call `contract_cases` for whatever the registry holds, so that a new folder is
 tested by existing.
@@ -7,6 +15,7 @@ tested by existing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +58,39 @@ def contract_cases(paths: Iterable[str], level: str) -> list[tuple[Check, Subjec
     return [(check, Subject(entry, catalogue)) for entry in chosen for check in checks_of(level)]
 
 
+def contract(kind: str, name: str, level: str = "train") -> pytest.MarkDecorator:
+    """Run a test once for each check of the contract of a registered part; the test calls its argument ``check``.
+
+    Args:
+        kind: ``plugin``, ``backbone``, ``evaluator`` or ``dataset``.
+        name: As it is registered (the package has to be installed).
+        level: Of a plugin's checks.
+
+    Raises:
+        UnknownName: If nothing of that kind has the name; suggests the nearest.
+    """
+    from ssl_skel.check import checks_of
+    from ssl_skel.contract.subject import Subject
+    from ssl_skel.registry import discover
+
+    catalogue = discover()
+    subject = Subject(catalogue.get(f"{kind}s", name), catalogue)
+    cases = [pytest.param(partial(_run, check, subject), id=check.__name__)
+             for check in checks_of(level, subject.entry.kind)]
+    return pytest.mark.parametrize("check", cases)
+
+
+def _run(check: Check, subject: Subject) -> None:
+    """Run one check; a failure is a failed test with one line."""
+    from ssl_skel.check import run_check
+
+    outcome = run_check(check, subject)
+    if outcome.state == "failed":
+        pytest.fail(outcome.message, pytrace=False)
+    if outcome.state in ("skipped", "expected"):
+        pytest.skip(outcome.message)
+
+
 class ContractItem(pytest.Item):
     """One check of one plugin."""
 
@@ -58,13 +100,7 @@ class ContractItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the check."""
-        from ssl_skel.check import run_check
-
-        outcome = run_check(self.check, self.subject)
-        if outcome.state == "failed":
-            pytest.fail(outcome.message, pytrace=False)
-        if outcome.state in ("skipped", "expected"):
-            pytest.skip(outcome.message)
+        _run(self.check, self.subject)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
         """Where the item is said to lie."""
