@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ssl_skel.data.card import DatasetCard, Parts, Split, names_digest
 from ssl_skel.data.dataset import Dataset, open_dataset
 from ssl_skel.data.layouts import Layout
 from ssl_skel.data.loader import Clips, load_clips
+from ssl_skel.data.mapped import MappedClips
 from ssl_skel.data.preprocess import Family, get_family
 from ssl_skel.errors import BadData
 
@@ -37,10 +38,10 @@ class Part:
     """
 
     def __init__(self, dataset: Dataset, positions: NDArray[np.int64], family: Family, frames: int,
-                 device: torch.device, budget: int | None) -> None:
+                 device: torch.device, budget: int | None, shown_in: Layout | None = None) -> None:
         index = dataset.store.index[positions]
         self.positions, self._dataset, self._family = positions, dataset, family
-        self._frames, self._device, self._budget = frames, device, budget
+        self._frames, self._device, self._budget, self._shown_in = frames, device, budget, shown_in
         self.names = [name.decode() for name in index["name"].tolist()]
         self.labels, self.subjects, self.views = (
             torch.from_numpy(index[column].astype(np.int64)) for column in ("label", "subject", "view"))
@@ -51,16 +52,22 @@ class Part:
     @cached_property
     def clips(self) -> Clips:
         """The clips, as an `api.ClipSource` that can also sample for training."""
-        return load_clips(self._dataset.store, self.positions, self._family, scale=self._dataset.card.scale,
-                          frames=self._frames, device=self._device, budget=self._budget)
+        clips = load_clips(self._dataset.store, self.positions, self._family, scale=self._dataset.card.scale,
+                           frames=self._frames, device=self._device, budget=self._budget)
+        return clips if self._shown_in is None else MappedClips(clips, self._shown_in)
 
     def at(self, positions: NDArray[np.int64]) -> Part:
         """The clips at other positions of the same store, opened in the same way."""
-        return Part(self._dataset, positions, self._family, self._frames, self._device, self._budget)
+        return Part(self._dataset, positions, self._family, self._frames, self._device, self._budget, self._shown_in)
+
+    def shown_in(self, layout: Layout) -> Part:
+        """The same clips in another joint layout (see `MappedClips`)."""
+        shown = layout.with_persons(self._dataset.store.layout.persons)
+        return Part(self._dataset, self.positions, self._family, self._frames, self._device, self._budget, shown)
 
     def reopened(self, family: Family, frames: int, device: torch.device) -> Part:
         """The same clips with another preprocessing, length in evaluation and device."""
-        return Part(self._dataset, self.positions, family, frames, device, self._budget)
+        return Part(self._dataset, self.positions, family, frames, device, self._budget, self._shown_in)
 
     def arrays(self) -> list[NDArray[np.float32]]:
         """Raw clips in metres, each (M, T, V, 3) with the persons it has; NaN where a joint was not seen."""
@@ -71,8 +78,8 @@ class Part:
 
     @property
     def layout(self) -> Layout:
-        """Joint layout."""
-        return self._dataset.store.layout
+        """Joint layout of the clips."""
+        return self._shown_in or self._dataset.store.layout
 
     def free(self) -> None:
         """Let the clips go; they are loaded again when asked for."""
@@ -150,6 +157,10 @@ class SplitView:
     def train_digest(self) -> str:
         """Of the names of the training clips only, so that v3 and v3-clean share a pretraining."""
         return names_digest(self._names(self.train))
+
+    def shown_in(self, layout: Layout) -> SplitView:
+        """The same split with clips in the joint layout of an encoder that was pretrained on other skeletons."""
+        return replace(self, train=self.train.shown_in(layout), test=self.test.shown_in(layout))
 
     def pretraining(self) -> PretrainingData:
         """The training clips behind the firewall."""
