@@ -268,6 +268,7 @@ class Evaluator(ABC):
         name: Registered name.
         version: Raised with every change that can change the numbers.
         needs: ``features`` (cached, frozen) or ``encoder``.
+        across: Whether it is only for encoders that were pretrained on another dataset than they are tested on.
         primary: The metric that ranks.
         Config: Model of the keys that the constructor takes.
     """
@@ -275,11 +276,29 @@ class Evaluator(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     needs: ClassVar[Literal["features", "encoder"]] = "features"
+    across: ClassVar[bool] = False
     primary: ClassVar[str] = "top1"
     Config: ClassVar[type[BaseModel]] = TaskConfig
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
+
+    @classmethod
+    def check(cls, cfg: Any, ctx: EvalContext) -> None:
+        """Refuse, when planned, a split that the protocol can't be run on.
+
+        By default a split is refused where a class is absent from training or there is one test clip.
+
+        Args:
+            cfg: Validated instance of `Config`.
+            ctx: Names, subjects, held-out subjects and training labels; without features, encoders and clips.
+
+        Raises:
+            SkelError: With the reason.
+        """
+        from ssl_skel.evaluators.common import check_split
+
+        check_split(ctx)
 
     @abstractmethod
     def evaluate(self, ctx: EvalContext) -> EvalResult:

@@ -214,6 +214,8 @@ class Suite(Model):
     Attributes:
         datasets: ``name/split``, or ``name/group`` for every split of a group that the dataset's card names (the folds
             of a cross-validation); the entries are pretrained on the training part of each.
+        targets: Where they are tested instead: encoders of every one of `datasets` on every one of these, joints
+            mapped. Those pretrained on the split's own training part are among them where it stands in both lists.
         evaluators: Names, or names with keys.
         train: Training keys that all entries share (the budget).
         preprocessing: A family of `ssl_skel.data.preprocess`; None takes the dataset's default.
@@ -225,6 +227,7 @@ class Suite(Model):
     title: Annotated[str, Field(max_length=120)]
     summary: Text = ""
     datasets: tuple[DatasetRef, ...] = Field(min_length=1)
+    targets: tuple[DatasetRef, ...] = ()
     evaluators: tuple[Name | EvaluatorRef, ...] = Field(min_length=1)
     entries: tuple[SuiteEntry, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)

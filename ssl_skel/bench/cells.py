@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ssl_skel import ids
 from ssl_skel.bench.record import CellKey
-from ssl_skel.schema import Model, TrainConfig
+from ssl_skel.schema import DatasetName, LayoutName, Model, Name, TrainConfig
 
 
 class _Cell(Model):
@@ -81,10 +81,35 @@ class PretrainCell(_Cell):
         return f"{name} ({self.backbone}) on {self.dataset}/{self.split}, seed {self.seed}"
 
 
+class Origin(Model):
+    """Where encoders come from that are not tested on the split that they were pretrained on.
+
+    Attributes:
+        dataset: Pretrained on.
+        split: Whose training part was pretrained on.
+        layout: Joint layout that the encoders know.
+        persons: M of the clips that they were pretrained on.
+        joints: Version of the joint mapping; None where the tested clips have the same joints.
+    """
+
+    dataset: DatasetName
+    split: Name
+    layout: LayoutName
+    persons: int
+    joints: int | None = None
+
+    @property
+    def reference(self) -> str:
+        """``dataset/split``."""
+        return f"{self.dataset}/{self.split}"
+
+
 class EvalCell(_Cell):
     """One evaluation of one set of encoders under one protocol.
 
     Attributes:
+        dataset: Tested on, as is `split`.
+        origin: Where the encoders come from; None for the split's own training part.
         evaluator_code: Digest of an evaluator that the suite does not ship, with its distribution; else empty.
     """
 
@@ -108,11 +133,15 @@ class EvalCell(_Cell):
     dataset_digest: str
     split_digest: str
     evaluator_code: str = ""
+    origin: Origin | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What the id is a hash of."""
-        left_out = {"id", "label", "split", "dataset", "plugin", "backbone"}
-        return {"core": ids.CORE_NUMERICS, **self.model_dump(mode="json", exclude=left_out)}
+        """What the id is a hash of; the pretraining's id stands for its data, so only a joint mapping is added."""
+        left_out = {"id", "label", "split", "dataset", "plugin", "backbone", "origin"}
+        found = {"core": ids.CORE_NUMERICS, **self.model_dump(mode="json", exclude=left_out)}
+        if self.origin is not None and self.origin.joints is not None:
+            found["joints"] = {"layout": self.origin.layout, "version": self.origin.joints}
+        return found
 
     def with_id(self) -> EvalCell:
         """The same cell with its id filled in."""
@@ -122,14 +151,15 @@ class EvalCell(_Cell):
         """The part that a record repeats."""
         return CellKey(plugin=self.plugin, label=self.label, backbone=self.backbone, dataset=self.dataset,
                        split=self.split, evaluator=self.evaluator, seed=self.seed, streams="+".join(self.streams),
-                       fusion=self.fusion)
+                       fusion=self.fusion, pretrained_on=self.origin.reference if self.origin else "")
 
     @property
     def title(self) -> str:
         """One line for people."""
         name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
         fused = f", {self.fusion}" if self.fusion != "single" else ""
-        return f"{self.evaluator} of {name} {'+'.join(self.streams)}{fused} on {self.dataset}/{self.split}"
+        before = f", pretrained on {self.origin.reference}," if self.origin else ""
+        return f"{self.evaluator} of {name} {'+'.join(self.streams)}{fused}{before} on {self.dataset}/{self.split}"
 
 
 class Refusal(Model):

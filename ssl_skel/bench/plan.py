@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ssl_skel.api import Evaluator
-from ssl_skel.bench.cells import EvalCell, Plan, Preprocessing, PretrainCell, Refusal
+from ssl_skel.bench.cells import EvalCell, Origin, Plan, Preprocessing, PretrainCell, Refusal
 from ssl_skel.bench.resolve import Resolved, Settings, resolve
+from ssl_skel.bench.targets import Evaluation, Target, check_encoder, is_own, origin_of, usable
 from ssl_skel.data.open import SplitView, open_split
 from ssl_skel.errors import DATA, SkelError, UsageMistake
-from ssl_skel.registry import Catalogue, Entry
+from ssl_skel.registry import Catalogue
 from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
 from ssl_skel.yamlio import validate
 
@@ -37,14 +39,6 @@ class PlanRequest:
     settings: Settings = field(default_factory=Settings)
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    entry: Entry
-    version: int
-    config: dict[str, object]
-    code: str
-
-
 def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
     """Plan a run.
 
@@ -54,59 +48,130 @@ def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
 
     Raises:
         UnknownName: For a dataset, split, evaluator or plugin that does not exist.
-        UsageMistake: If an evaluator's keys are wrong.
+        UsageMistake: If an evaluator's keys are wrong, or it is about transfer and there is nothing to transfer to.
     """
-    suite = request.suite
-    evaluations = [_evaluation(catalogue, item) for item in suite.evaluators]
-    pretrainings: dict[str, PretrainCell] = {}
-    cells: dict[str, EvalCell] = {}
-    refused: list[Refusal] = []
-    missing: dict[str, str] = {}
-    warnings: list[str] = []
-    for reference in _references(catalogue, suite):
+    planner = _Planner(request, catalogue)
+    for reference in planner.trained:
+        planner.pretrain_on(reference)
+    return planner.plan()
+
+
+class _Planner:
+    """Goes through pretraining data, entries and test data, and collects cells and what is refused."""
+
+    def __init__(self, request: PlanRequest, catalogue: Catalogue) -> None:
+        self.request, self.suite, self.catalogue = request, request.suite, catalogue
+        self.evaluations = [_evaluation(catalogue, item) for item in self.suite.evaluators]
+        self.trained = _references(catalogue, self.suite.datasets)
+        self.tested = _references(catalogue, self.suite.targets)
+        lonely = [one.entry.name for one in self.evaluations if one.across and not self.tested]
+        if lonely:
+            raise UsageMistake(f"evaluator {lonely[0]!r} tests on another dataset than was pretrained on, and none is "
+                               "named", "Give --target DATASET/SPLIT, or `targets` in the suite.")
+        self.pretrainings: dict[str, PretrainCell] = {}
+        self.cells: dict[str, EvalCell] = {}
+        self.refused: dict[Refusal, None] = {}
+        self.missing: dict[str, str] = {}
+        self.warnings: dict[str, None] = {}
+
+    def plan(self) -> Plan:
+        """What was collected."""
+        return Plan(suite=self.request.name, title=self.suite.title, baseline=self.suite.baseline,
+                    pretrainings=tuple(self.pretrainings.values()), evaluations=tuple(self.cells.values()),
+                    refused=tuple(self.refused), missing=self.missing, warnings=tuple(self.warnings))
+
+    def pretrain_on(self, reference: str) -> None:
+        """Plan every entry on one split, and its tests."""
+        view = self._open(reference, self.suite.preprocessing or "")
+        if view is None:
+            return
+        targets = list(self._targets(reference, view))
+        for entry in self.suite.entries:
+            try:
+                resolved = resolve(self.catalogue, self.suite, entry, view.dataset.card.name, view.layout,
+                                   self.request.settings)
+                _check_batch(resolved, view)
+                planned = [_pretraining(self.request, self.catalogue, entry, resolved, view, seed)
+                           for seed in self.suite.seeds]
+            except SkelError as error:
+                self._refuse(entry.plugin, reference, error)
+                continue
+            for target in targets:
+                self._test(entry, resolved, planned, (reference, view), target)
+
+    def _test(self, entry: SuiteEntry, resolved: Resolved, planned: list[PretrainCell], trained: tuple[str, SplitView],
+              target: Target) -> None:
+        """Plan the evaluations of one entry's encoders on one split."""
+        reference, view = trained
         try:
-            view = _open(request, catalogue, reference)
+            origin = origin_of(view, target.view)
+            if origin is not None:
+                check_encoder(resolved, planned[0], view, target.view)
+        except SkelError as error:
+            self._refuse(entry.plugin, f"{reference} to {target.reference}", error)
+            return
+        for cell in planned:
+            for one in _evaluations(self.request, cell, resolved, target, origin):
+                self.pretrainings.setdefault(cell.id, cell)
+                self.cells.setdefault(one.id, one)
+
+    def _targets(self, reference: str, view: SplitView) -> Iterator[Target]:
+        """Splits that encoders pretrained on `view` are tested on.
+
+        Another split of the same dataset is left out where it is also pretrained on: of a matrix over the folds of a
+        cross-validation, only the diagonal is clean.
+        """
+        for other in self.tested or [reference]:
+            tested = view if other == reference else self._open(other, view.preprocessing.name)
+            if tested is None:
+                continue
+            elsewhere = not is_own(view, tested)
+            if elsewhere and tested.dataset.card.name == view.dataset.card.name and other in self.trained:
+                continue
+            wanted = [one for one in self.evaluations if elsewhere or not one.across]
+            fits, refused = usable(wanted, tested)
+            for name, reason in refused.items():
+                self.refused[Refusal(plugin=f"evaluator {name}", dataset=other, reason=reason)] = None
+            yield Target(other, tested, tuple(fits))
+
+    def _open(self, reference: str, preprocessing: str) -> SplitView | None:
+        """Open a split without loading its clips; ``name/split``, or ``name`` for the dataset's first split."""
+        name, _, split = reference.partition("/")
+        card = self.catalogue.load("datasets", name.partition("+")[0])
+        try:
+            view = open_split(name, split or next(iter(card.splits)), self.request.data_root, card=card,
+                              preprocessing=preprocessing)
         except SkelError as error:
             if error.exit_code != DATA:
                 raise
-            missing[reference] = error.message
-            continue
-        warnings += _warnings(view)
-        for entry in suite.entries:
-            try:
-                resolved = resolve(catalogue, suite, entry, view.dataset.card.name, view.layout, request.settings)
-                _check_batch(resolved, view)
-                planned = [_pretraining(request, catalogue, entry, resolved, view, seed) for seed in suite.seeds]
-            except SkelError as error:
-                refused.append(Refusal(plugin=entry.plugin, dataset=reference, reason=error.message))
-                continue
-            for cell in planned:
-                cell = pretrainings.setdefault(cell.id, cell)
-                for one in _evaluations(request, cell, resolved, view, evaluations, entry):
-                    cells.setdefault(one.id, one)
-    return Plan(suite=request.name, title=suite.title, baseline=suite.baseline,
-                pretrainings=tuple(pretrainings.values()), evaluations=tuple(cells.values()),
-                refused=tuple(refused), missing=missing, warnings=tuple(dict.fromkeys(warnings)))
+            self.missing[reference] = error.message
+            return None
+        self.warnings |= dict.fromkeys(_warnings(view))
+        return view
+
+    def _refuse(self, plugin: str, where: str, error: SkelError) -> None:
+        self.refused[Refusal(plugin=plugin, dataset=where, reason=error.message)] = None
 
 
-def _evaluation(catalogue: Catalogue, item: str | EvaluatorRef) -> _Evaluation:
+def _evaluation(catalogue: Catalogue, item: str | EvaluatorRef) -> Evaluation:
     reference = EvaluatorRef(name=item) if isinstance(item, str) else item
     entry = catalogue.get("evaluators", reference.name)
     cls = entry.load()
     if not (isinstance(cls, type) and issubclass(cls, Evaluator)):
         raise UsageMistake(f"evaluator {entry.name!r} ({entry.origin}): {entry.target} is no Evaluator")
     config = validate(cls.Config, {**entry.config, **reference.config}, f"evaluator {entry.name}")
-    return _Evaluation(entry, cls.version, config.model_dump(mode="json"), entry.outside_code())
+    return Evaluation(entry, cls.version, config.model_dump(mode="json"), entry.outside_code(), cls.across,
+                      partial(cls.check, config))
 
 
-def _references(catalogue: Catalogue, suite: Suite) -> list[str]:
-    """The suite's ``name/split`` references, each group of splits taken apart into its members.
+def _references(catalogue: Catalogue, asked: Sequence[str]) -> list[str]:
+    """``name/split`` references, each group of splits taken apart into its members.
 
     Raises:
         UnknownName: For a dataset or split that does not exist, prepared or not.
     """
     found: dict[str, None] = {}
-    for reference in suite.datasets:
+    for reference in asked:
         name, _, split = reference.partition("/")
         card = catalogue.load("datasets", name.partition("+")[0])
         if split in card.groups:
@@ -116,14 +181,6 @@ def _references(catalogue: Catalogue, suite: Suite) -> list[str]:
             card.get_split(split)
         found[reference] = None
     return list(found)
-
-
-def _open(request: PlanRequest, catalogue: Catalogue, reference: str) -> SplitView:
-    """Open a split without loading its clips; ``name/split``, or ``name`` for the dataset's first split."""
-    name, _, split = reference.partition("/")
-    card = catalogue.load("datasets", name.partition("+")[0])
-    return open_split(name, split or next(iter(card.splits)), request.data_root, card=card,
-                      preprocessing=request.suite.preprocessing or "")
 
 
 def _check_batch(resolved: Resolved, view: SplitView) -> None:
@@ -158,16 +215,17 @@ def _pretraining(request: PlanRequest, catalogue: Catalogue, entry: SuiteEntry, 
         stream_sets=resolved.stream_sets, backbone_code=resolved.backbone.outside_code()).with_id()
 
 
-def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Resolved, view: SplitView,
-                 evaluations: list[_Evaluation], entry: SuiteEntry) -> Iterator[EvalCell]:
-    for evaluation in evaluations:
+def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Resolved, target: Target,
+                 origin: Origin | None) -> Iterator[EvalCell]:
+    view = target.view
+    for evaluation in target.evaluations:
         for streams in resolved.stream_sets:
             for fusion in ("single",) if len(streams) == 1 else request.suite.fusions:
                 yield EvalCell(
-                    pretrain_id=pretraining.id, plugin=entry.plugin, label=entry.label, backbone=pretraining.backbone,
-                    dataset=pretraining.dataset, split=view.split.name, seed=pretraining.seed,
+                    pretrain_id=pretraining.id, plugin=pretraining.plugin, label=pretraining.label,
+                    backbone=pretraining.backbone, dataset=view.name, split=view.split.name, seed=pretraining.seed,
                     evaluator=evaluation.entry.name, evaluator_version=evaluation.version,
                     evaluator_config=evaluation.config, streams=streams, fusion=fusion,
                     frames=resolved.train.frames, preprocessing=pretraining.preprocessing,
                     dataset_digest=view.dataset_digest, split_digest=view.split_digest,
-                    evaluator_code=evaluation.code).with_id()
+                    evaluator_code=evaluation.code, origin=origin).with_id()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ssl_skel import ids
 from ssl_skel.schema import DatasetName, Model, Name
@@ -21,9 +21,11 @@ class CellKey(Model):
 
     Attributes:
         label: Tells entries of one plugin apart; empty where there is one.
-        train_split: Split whose training part was pretrained on (it may differ from `split` in name only).
+        dataset: Tested on.
+        split: Tested on.
         streams: Encoder names, joined by ``+``.
         fusion: ``single``, ``concat`` or ``scores``.
+        pretrained_on: ``dataset/split`` whose training part was pretrained on; empty for the split's own training part.
     """
 
     plugin: Name
@@ -35,6 +37,35 @@ class CellKey(Model):
     seed: int
     streams: str = Field(max_length=500)
     fusion: Literal["single", "concat", "scores"]
+    pretrained_on: str = Field("", max_length=150)
+
+    @model_serializer(mode="wrap")
+    def _brief(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is empty, so that plans and boards without a transfer read as they always did."""
+        found: dict[str, Any] = handler(self)
+        if not found.get("pretrained_on"):
+            found.pop("pretrained_on", None)
+        return found
+
+
+class PretrainingData(Model):
+    """What an encoder was pretrained on.
+
+    Attributes:
+        data: ``dataset/split``.
+        dataset: Digest of the store, preprocessing and scale.
+        clips: Digest of the names of the training clips.
+        layout: Joint layout that the encoder knows.
+        own: Whether these are the training clips of the split that is tested.
+        absent: Joints of that layout that the tested clips do not have; they stood as invalid.
+    """
+
+    data: str = Field(max_length=150)
+    dataset: str
+    clips: str
+    layout: str = Field(max_length=60)
+    own: bool = True
+    absent: tuple[str, ...] = ()
 
 
 class Digests(Model):
@@ -78,7 +109,8 @@ class Record(Model):
     Attributes:
         id: Evaluation id, hash of everything that can change the numbers.
         pretrain_id: Of the pretraining whose encoders were evaluated.
-        versions: Of the suite, plugin, backbone, evaluator, dataset store, torch, numpy, python.
+        versions: Of the suite, plugin, backbone, evaluator, dataset store, torch, numpy, python; and, for a part from
+            an outside package, ``plugin_distribution`` (or ``backbone_``...): its distribution's name and version.
         config: Resolved configuration: ``task``, ``train``, ``backbone``, ``evaluator``, ``frames``,
             ``preprocessing``, ``precision``.
         primary: Name of the metric that ranks.
@@ -88,6 +120,9 @@ class Record(Model):
         cost: ``params``, ``pretrain_hours``, ``samples_per_s``, ``steps``, ``pretrain_peak_mb``,
             ``eval_peak_mb``; what was not measured is None.
         env: Machine, device, threads, versions, git state.
+        pretraining_data: Data that the encoder saw without labels; None in records older than this key, which were all
+            pretrained on the training part of their own split.
+        world_size: Processes that trained together.
         seal: `seal_of` the rest; the store sets it when it writes and checks it when it reads.
     """
 
@@ -115,6 +150,8 @@ class Record(Model):
     env: dict[str, Any]
     started: str
     finished: str
+    pretraining_data: PretrainingData | None = None
+    world_size: int = Field(1, ge=1)
     seal: str = ""
 
 

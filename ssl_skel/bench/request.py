@@ -24,6 +24,7 @@ class Asked:
     names: Sequence[str] = ()
     backbones: Sequence[str] = ()
     datasets: Sequence[str] = ()
+    targets: Sequence[str] = ()
     evaluators: Sequence[str] = ()
     seeds: Sequence[int] = ()
     settings: Sequence[str] = ()
@@ -56,7 +57,8 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
         UsageMistake: If neither a suite nor plugins and datasets are given.
     """
     for kind, names in (("plugins", asked.names), ("backbones", asked.backbones), ("evaluators", asked.evaluators),
-                        ("datasets", [name.partition("/")[0].partition("+")[0] for name in asked.datasets])):
+                        ("datasets", [name.partition("/")[0].partition("+")[0]
+                                      for name in (*asked.datasets, *asked.targets)])):
         for name in names:
             catalogue.get(kind, name)
     if asked.suite is None:
@@ -73,6 +75,8 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
         changes["entries"] = (*listed, *added)
     if asked.datasets:
         changes["datasets"] = tuple(asked.datasets)
+    if asked.targets:
+        changes["targets"] = tuple(asked.targets)
     if asked.evaluators:
         own = {item.name: item for item in suite.evaluators if isinstance(item, EvaluatorRef)}
         changes["evaluators"] = tuple(own.get(name, name) for name in dict.fromkeys(asked.evaluators))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from ssl_skel import ids
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import RecordStore
+from ssl_skel.data.joints import VERSION
 from ssl_skel.errors import SkelError
 from ssl_skel.registry import Catalogue
 
 
 def core_digest(backbone: str, backbone_version: int, evaluator: str, evaluator_version: int,
-                preprocessing_version: int, code: tuple[str, str] = ("", "")) -> str:
+                preprocessing_version: int, code: tuple[str, str] = ("", ""), joints: int | None = None) -> str:
     """Digest of the versions of everything outside the plugin that a number depends on.
 
     Args:
@@ -20,9 +21,11 @@ def core_digest(backbone: str, backbone_version: int, evaluator: str, evaluator_
         evaluator_version: Its version.
         preprocessing_version: Of the family.
         code: `Entry.outside_code` of backbone and evaluator; both are empty where the suite ships them.
+        joints: Version of the joint mapping of a transfer, if there is one.
     """
     return ids.digest([ids.CORE_NUMERICS, backbone, backbone_version, evaluator, evaluator_version,
-                       preprocessing_version, *([list(code)] if any(code) else [])])
+                       preprocessing_version, *([list(code)] if any(code) else []),
+                       *([] if joints is None else [{"joints": joints}])])
 
 
 def current_digests(record: Record, catalogue: Catalogue) -> dict[str, str]:
@@ -44,7 +47,8 @@ def current_digests(record: Record, catalogue: Catalogue) -> dict[str, str]:
         backbone, evaluator = catalogue.get("backbones", cell.backbone), catalogue.get("evaluators", cell.evaluator)
         core = core_digest(
             cell.backbone, backbone.version or 1, cell.evaluator, evaluator.version or 1,
-            int(record.config["preprocessing"]["version"]), (backbone.outside_code(), evaluator.outside_code()))
+            int(record.config["preprocessing"]["version"]), (backbone.outside_code(), evaluator.outside_code()),
+            VERSION if "joints" in record.config else None)
     except (SkelError, KeyError, TypeError, ValueError):
         core = "absent"
     return {"plugin": plugin, "core": core}

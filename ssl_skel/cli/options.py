@@ -46,6 +46,8 @@ def selection(command: F) -> F:
                      help="Use these backbones instead of the default."),
         click.option("-d", "--dataset", "datasets", multiple=True, metavar="DATASET[/SPLIT]",
                      help="These datasets instead of the suite's."),
+        click.option("-t", "--target", "targets", multiple=True, metavar="DATASET[/SPLIT]",
+                     help="Test on these datasets what was pretrained on the others (joints are mapped)."),
         click.option("-e", "--evaluator", "evaluators", multiple=True, metavar="EVALUATOR",
                      help="These evaluators instead of the suite's."),
         click.option("-s", "--seed", "seeds", multiple=True, type=click.IntRange(0), metavar="SEED",

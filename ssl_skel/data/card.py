@@ -106,6 +106,8 @@ class DatasetCard:
         splits: Name -> split.
         groups: Name -> splits that are run together and whose mean is reported, e.g. the folds of a
             cross-validation.
+        same_recordings: Datasets of which clips of the same name are the same recordings, so that pretraining on one
+            and testing on the other can leak.
         reader: ``module:Class`` of its `Reader`; "" where no raw files exist.
         generate: ``module:function`` that makes the store's clips where no raw files exist.
         source: Where to get it.
@@ -133,6 +135,7 @@ class DatasetCard:
     scale: float = 1.0
     notes: tuple[str, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    same_recordings: tuple[str, ...] = ()
 
     def get_layout(self) -> Layout:
         """The joint layout, with this dataset's number of persons."""

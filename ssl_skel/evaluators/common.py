@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ssl_skel.api import EvalContext, FeatureSet
+from ssl_skel.api import EvalContext, Evaluator, FeatureSet
 from ssl_skel.errors import BadData, SkelError
 
 
@@ -55,6 +56,27 @@ def train_labels(ctx: EvalContext, every_class: bool = True) -> Tensor:
     return labels
 
 
+def check_split(ctx: EvalContext) -> None:
+    """Refuse a split without a training clip of each class, or with a single test clip.
+
+    Raises:
+        BadData: With the reason.
+    """
+    train_labels(ctx)
+    check_test(ctx)
+
+
+def check_test(ctx: EvalContext) -> None:
+    """Refuse a single test clip: right or wrong, it would stand on a board as 100 or 0 %.
+
+    Raises:
+        BadData: If there is none, or one.
+    """
+    if len(ctx.test) < 2:
+        raise BadData(f"the test part has {len(ctx.test)} clip(s), from which no accuracy can be told",
+                      "Choose a split with more test clips.")
+
+
 def held_out(ctx: EvalContext) -> Tensor:
     """Return the (n_train,) bool mask of held-out training subjects, on which all choosing is done.
 
@@ -70,6 +92,16 @@ def held_out(ctx: EvalContext) -> Tensor:
     return ctx.val
 
 
+class ChoosingEvaluator(Evaluator):
+    """A protocol that chooses on held-out training subjects, and can't be run where there are none."""
+
+    @classmethod
+    def check(cls, cfg: Any, ctx: EvalContext) -> None:
+        """Refuse a split without held-out subjects, beside what every protocol refuses."""
+        super().check(cfg, ctx)
+        held_out(ctx)
+
+
 def stream(part: FeatureSet, name: str) -> Tensor:
     """Return the (n, D) features of one stream after checking them.
 
@@ -83,6 +115,19 @@ def stream(part: FeatureSet, name: str) -> Tensor:
         rows = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
         raise BadData(f"stream {name!r} has NaN or infinite features for {len(rows)} clip(s), first "
                       f"{part.names[int(rows[0])]!r}", "The encoder diverged; pretrain it again.")
+    return features
+
+
+def varied(part: FeatureSet, name: str) -> Tensor:
+    """Return the (n, D) features of one stream of a training part after checking that they tell clips apart.
+
+    Raises:
+        BadData: As `stream` does, or if no dimension varies.
+    """
+    features = stream(part, name)
+    if len(features) > 1 and bool(moments(features)[1].isinf().all()):
+        raise BadData(f"stream {name!r} has the same features for all {len(features)} training clips",
+                      "Its encoder collapsed; nothing can be told from it.")
     return features
 
 
@@ -128,11 +173,11 @@ def problems(ctx: EvalContext) -> list[Problem]:
     names, labels = stream_names(ctx), train_labels(ctx).to(ctx.device)
     groups = [[name] for name in names] if ctx.fusion == "scores" else [names]
 
-    def gather(part: FeatureSet, group: list[str]) -> Tensor:
-        return torch.cat([stream(part, name) for name in group], dim=1).to(ctx.device)
+    def gather(part: FeatureSet, group: list[str], read: Callable[[FeatureSet, str], Tensor]) -> Tensor:
+        return torch.cat([read(part, name) for name in group], dim=1).to(ctx.device)
 
-    return [Problem("+".join(group), gather(ctx.train, group), labels, ctx.val.to(ctx.device),
-                    gather(ctx.test, group), ctx.num_classes) for group in groups]
+    return [Problem("+".join(group), gather(ctx.train, group, varied), labels, ctx.val.to(ctx.device),
+                    gather(ctx.test, group, stream), ctx.num_classes) for group in groups]
 
 
 def fuse(ctx: EvalContext,
@@ -160,10 +205,10 @@ def unit_streams(ctx: EvalContext) -> list[tuple[Tensor, Tensor]]:
     One pair; one a stream where scores are fused. Streams are normalised by themselves and, joined, once more.
 
     Raises:
-        BadData: If a feature vector is zero.
+        BadData: If a feature vector is zero, or all training clips have the same.
     """
     def unit(part: FeatureSet, name: str) -> Tensor:
-        features = stream(part, name).to(ctx.device)
+        features = (varied if part is ctx.train else stream)(part, name).to(ctx.device)
         length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
         if bool((length == 0).any()):
             raise BadData(f"stream {name!r} has a feature vector of zero length", "Its encoder collapsed.")

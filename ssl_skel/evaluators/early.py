@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ssl_skel.api import Batch, EvalContext, EvalResult, Evaluator, TaskConfig
+from ssl_skel.api import Batch, EvalContext, EvalResult, TaskConfig
 from ssl_skel.bench.metrics import classification_metrics, top_k
+from ssl_skel.evaluators.common import ChoosingEvaluator
 from ssl_skel.evaluators.frozen import FrozenProbe
 from ssl_skel.evaluators.linear import PENALTIES
 from ssl_skel.nn.views.clips import Clips
@@ -28,7 +29,7 @@ class EarlyConfig(TaskConfig):
     l2: tuple[float, ...] = PENALTIES
 
 
-class Early(Evaluator):
+class Early(ChoosingEvaluator):
     """Accuracy when only the first 10 % to 90 % of a test clip is observed.
 
     What is observed is stretched over all T frames, as a recording that ended there would be; encoder and probe

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_skel.api import EvalContext, EvalResult, Evaluator, FeatureSet, TaskConfig
 from ssl_skel.bench.metrics import classification_metrics, top_k
 from ssl_skel.errors import BadData, SkelError
-from ssl_skel.evaluators.common import train_labels, unit_streams
+from ssl_skel.evaluators.common import check_test, train_labels, unit_streams
 
 
 class FewShotConfig(TaskConfig):
@@ -39,6 +39,13 @@ class FewShot(Evaluator):
     Config = FewShotConfig
     cfg: FewShotConfig
 
+    @classmethod
+    def check(cls, cfg: FewShotConfig, ctx: EvalContext) -> None:
+        """Refuse a class with fewer training clips than shots; exemplars need no class in training."""
+        check_test(ctx)
+        if ctx.support is None:
+            _shots(ctx, cfg.shot)
+
     def evaluate(self, ctx: EvalContext) -> EvalResult:
         """Compare each test clip with the prototypes.
 
@@ -47,11 +54,7 @@ class FewShot(Evaluator):
         """
         if ctx.support is not None:
             return self._one_shot(ctx, ctx.support)
-        labels = train_labels(ctx)
-        fewest = int(torch.bincount(labels, minlength=ctx.num_classes).min())
-        if fewest < self.cfg.shot:
-            raise SkelError(f"a class has {fewest} training clips, fewer than shot = {self.cfg.shot}",
-                            "Use fewer shots.")
+        labels = _shots(ctx, self.cfg.shot)
         gen = torch.Generator().manual_seed(ctx.seed)
         streams, nearer = unit_streams(ctx), []
         total = torch.zeros(len(ctx.test), ctx.num_classes, device=ctx.device)
@@ -84,6 +87,15 @@ class FewShot(Evaluator):
         chance = episode_chance(num_classes, way)[mine].mean()
         return metrics | {f"{way}way{self.cfg.shot}shot": float(chance),
                           f"all_way{self.cfg.shot}shot": float((mine == 0).double().mean())}
+
+
+def _shots(ctx: EvalContext, shot: int) -> Tensor:
+    """Training labels, of which every class has at least `shot`."""
+    labels = train_labels(ctx)
+    fewest = int(torch.bincount(labels, minlength=ctx.num_classes).min())
+    if fewest < shot:
+        raise SkelError(f"a class has {fewest} training clips, fewer than shot = {shot}", "Use fewer shots.")
+    return labels
 
 
 def draw(labels: Tensor, num_classes: int, shot: int, gen: torch.Generator) -> Tensor:

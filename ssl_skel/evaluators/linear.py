@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
+from ssl_skel.api import EvalContext, EvalResult, TaskConfig
 from ssl_skel.bench.metrics import top_k
-from ssl_skel.evaluators.common import Problem, fuse, held_out, moments, standardise
+from ssl_skel.evaluators.common import ChoosingEvaluator, Problem, fuse, held_out, moments, standardise
 from ssl_skel.evaluators.softmax import LogisticFit, LogisticRegression
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
@@ -25,7 +25,7 @@ class LinearConfig(TaskConfig):
     l2: tuple[float, ...] = PENALTIES
 
 
-class LinearProbe(Evaluator):
+class LinearProbe(ChoosingEvaluator):
     """Logistic regression by L-BFGS; the penalty is chosen on held-out training subjects.
 
     Each dimension is standardised with the moments of the part that is fitted. After choosing, the probe is

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
+from ssl_skel.api import EvalContext, EvalResult, TaskConfig
 from ssl_skel.bench.metrics import top_k
 from ssl_skel.errors import SkelError
-from ssl_skel.evaluators.common import Problem, fuse, held_out, moments, standardise
+from ssl_skel.evaluators.common import ChoosingEvaluator, Problem, fuse, held_out, moments, standardise
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -31,7 +31,7 @@ class LinearSGDConfig(TaskConfig):
     drop_at: float = 0.8
 
 
-class LinearSGD(Evaluator):
+class LinearSGD(ChoosingEvaluator):
     """A linear layer by SGD on standardised features (the papers' BatchNorm without affine, MAMP).
 
     The rate is chosen on held-out training subjects, then the layer is trained again on the whole training part;

@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
+from ssl_skel.api import EvalContext, EvalResult, TaskConfig
 from ssl_skel.bench.metrics import classification_metrics, top_k
 from ssl_skel.errors import UnknownName
+from ssl_skel.evaluators.common import ChoosingEvaluator
 from ssl_skel.evaluators.corruptions import CORRUPTIONS
 from ssl_skel.evaluators.frozen import FrozenProbe
 from ssl_skel.evaluators.linear import PENALTIES
@@ -29,7 +30,7 @@ class RobustnessConfig(TaskConfig):
     l2: tuple[float, ...] = PENALTIES
 
 
-class Robustness(Evaluator):
+class Robustness(ChoosingEvaluator):
     """Accuracy under each corruption at five severities; clips are corrupted after preprocessing.
 
     For each corruption ``<name>/<severity>/top1``; ``<name>/area``, the mean over severities 0 (clean) to 5 by

@@ -18,12 +18,13 @@ from ssl_skel.evaluators.retrieval import Retrieval
 from ssl_skel.evaluators.robustness import Robustness
 from ssl_skel.evaluators.semi import Semi
 from ssl_skel.evaluators.shuffled import ShuffledProbe
+from ssl_skel.evaluators.transfer import Transfer
 
 CONFIGS = {
     LinearProbe: {"l2": (0.1, 0.01)}, ShuffledProbe: {"l2": (0.1, 0.01)}, LinearSGD: {"lr": (0.1, 0.01), "epochs": 3},
     KNN: {}, Retrieval: {}, Cluster: {"starts": 1}, FewShot: {"draws": 2}, FineTune: {"epochs": 1},
     Semi: {"epochs": 1, "draws": 1}, Early: {"l2": (0.1,), "percent": (50,)},
-    Robustness: {"l2": (0.1,), "corruptions": ("noise",)},
+    Robustness: {"l2": (0.1,), "corruptions": ("noise",)}, Transfer: {"l2": (0.1,), "epochs": 1},
 }
 LINEAR = (LinearProbe, LinearSGD)
 

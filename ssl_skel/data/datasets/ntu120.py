@@ -66,4 +66,5 @@ CARD = DatasetCard(
              "for 3D Human Activity Understanding. TPAMI 2020",
     notes=("535 of the 114,480 recordings are on the official list of missing skeletons and are dropped",
            ntu60.JOINT_NOTE, "every clip of NTU RGB+D is in it: pretraining on one and testing on the other leaks"),
+    same_recordings=("ntu60",),
 )
