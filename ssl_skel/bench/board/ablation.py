@@ -35,6 +35,7 @@ class AblationGrid:
         cols: Values of `col_key` as text, in order.
         cells: (row text, column text) -> cell; absent where no record is.
         metric: The primary one.
+        kind: What it is called.
     """
 
     title: str
@@ -44,6 +45,7 @@ class AblationGrid:
     cols: tuple[str, ...]
     cells: dict[tuple[str, str], GridCell]
     metric: str
+    kind: str = "Ablation"
 
     def range(self) -> tuple[float, float]:
         """Smallest and largest mean."""
@@ -77,7 +79,7 @@ def ablation_grid(records: Sequence[Record], row_key: str, col_key: str, title: 
         if len(set(seeds)) != len(seeds):
             raise UsageMistake(f"{row_key}={row}, {col_key}={col} has several records of one seed",
                                "They differ in something else; fix it first.")
-    cells = {place: _cell(group) for place, group in values.items()}
+    cells = {place: grid_cell(group) for place, group in values.items()}
     metric = records[0].primary if records else "top1"
     return AblationGrid(title, row_key, col_key, _ordered(order[row_key]), _ordered(order[col_key]), cells, metric)
 
@@ -88,16 +90,17 @@ def find_ablations(records: Sequence[Record]) -> list[AblationGrid]:
     for record in records:
         cell = record.cell
         groups[cell.dataset, cell.split, cell.evaluator, cell.plugin, cell.backbone, cell.streams,
-               cell.fusion].append(record)
+               cell.fusion, cell.pretrained_on].append(record)
     grids = []
     for names, group in sorted(groups.items()):
         keys = differing_keys(record.config for record in group)
         if len(keys) != 2:
             continue
         first, second = sorted(keys, key=lambda key: (_numeric(group, key), key))
-        dataset, split, evaluator, plugin, backbone, streams, fusion = names
+        dataset, split, evaluator, plugin, backbone, streams, fusion, before = names
         fused = "" if fusion == "single" else f", {fusion}"
-        title = f"{plugin} ({backbone}), {streams}{fused}, on {dataset} {split}, {evaluator}"
+        origin = f", pretrained on {before}" if before else ""
+        title = f"{plugin} ({backbone}), {streams}{fused}{origin}, on {dataset} {split}, {evaluator}"
         try:
             grids.append(ablation_grid(group, first, second, title))
         except UsageMistake:
@@ -110,7 +113,8 @@ def _numeric(records: Sequence[Record], key: str) -> bool:
     return all(isinstance(flat(record.config).get(key), int | float) for record in records)
 
 
-def _cell(group: Sequence[Record]) -> GridCell:
+def grid_cell(group: Sequence[Record]) -> GridCell:
+    """Summarise the records of one place, which differ in the seed only."""
     values = [record.metrics[record.primary] for record in group]
     over = spread(values)
     return GridCell(over.mean, over.sd if over.n > 1 else None, over.n)

@@ -177,7 +177,8 @@ class _Builder:
             return []
         best: dict[str, Row] = {}
         for row in self._rows((dataset, split, SUPERVISED)):
-            fits = comparable.same_test(row.records[0], member.records[0]) and row.key.plugin == FLOOR
+            supervised = row.key.plugin == FLOOR and not row.key.pretrained_on
+            fits = comparable.same_test(row.records[0], member.records[0]) and supervised
             if fits and row.records[0].primary == member.records[0].primary and \
                     (row.mean or 0) > (best[row.key.backbone].mean or 0 if row.key.backbone in best else -1):
                 best[row.key.backbone] = dataclasses.replace(row, role="ceiling", evaluator=SUPERVISED)
@@ -186,7 +187,7 @@ class _Builder:
 
 def row_key(cell: CellKey) -> RowKey:
     """The part of a cell that names its row."""
-    return RowKey(cell.plugin, cell.label, cell.backbone, cell.streams, cell.fusion)
+    return RowKey(cell.plugin, cell.label, cell.backbone, cell.streams, cell.fusion, cell.pretrained_on)
 
 
 def _table_key(cell: CellKey) -> TableKey:

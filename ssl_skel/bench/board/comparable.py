@@ -10,6 +10,9 @@ from ssl_skel.bench.record import Record
 from ssl_skel.ids import canonical, digest
 
 BUDGET = "budget"
+PRETRAINED_ON = "pretraining data"
+ABSENT = {PRETRAINED_ON: "its own training part"}
+"""What is meant by a condition that a record does not have, where that is not nothing."""
 SHORT = 60
 
 
@@ -36,6 +39,8 @@ def conditions(record: Record) -> dict[str, str]:
         "protocol settings": _short(record.config.get("evaluator") or "defaults"),
         "core version": _short(record.versions.get("core")),
     }
+    if record.cell.pretrained_on:
+        found[PRETRAINED_ON] = record.cell.pretrained_on
     if not untrained(record):
         steps = train.get("max_steps")
         epochs = train.get("epochs")
@@ -78,8 +83,12 @@ def group_comparable(records: Sequence[Record]) -> list[tuple[dict[str, str], li
 def differences(one: Mapping[str, str], main: Mapping[str, str]) -> tuple[str, ...]:
     """Say in what a group differs from the main one, as ``frames 20 instead of 40``."""
     names = [*main, *(name for name in one if name not in main)]
-    return tuple(f"{name} {one.get(name, 'none')} instead of {main.get(name, 'none')}" for name in names
-                 if one.get(name) != main.get(name) and name in one)
+    return tuple(f"{name} {_said(one, name)} instead of {_said(main, name)}" for name in names
+                 if one.get(name) != main.get(name) and (name in one or name in ABSENT))
+
+
+def _said(found: Mapping[str, str], name: str) -> str:
+    return found.get(name, ABSENT.get(name, "none"))
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -30,8 +30,8 @@ def render_json(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
 
 
 def _grid(grid: AblationGrid) -> dict[str, Any]:
-    return {"title": grid.title, "metric": grid.metric, "row_key": grid.row_key, "col_key": grid.col_key,
-            "rows": list(grid.rows), "cols": list(grid.cols),
+    return {"kind": grid.kind, "title": grid.title, "metric": grid.metric, "row_key": grid.row_key,
+            "col_key": grid.col_key, "rows": list(grid.rows), "cols": list(grid.cols),
             "cells": [{"row": row, "col": col, "mean": _round(cell.mean), "sd": _round(cell.sd), "seeds": cell.count}
                       for (row, col), cell in sorted(grid.cells.items())]}
 
@@ -57,7 +57,7 @@ def row_data(row: Row) -> dict[str, Any]:
     return {
         "rank": row.rank, "role": row.role, "plugin": row.key.plugin, "label": row.key.label,
         "variant": row.variant, "family": row.family, "backbone": row.key.backbone, "streams": row.key.streams,
-        "fusion": row.key.fusion, "evaluator": row.evaluator or None, "mean": _round(row.mean),
+        "fusion": row.key.fusion, **_before(row), "evaluator": row.evaluator or None, "mean": _round(row.mean),
         "sd": _round(row.sd),
         "interval": {"low": _round(found.low), "high": _round(found.high), "over": found.over} if found else None,
         "metrics": {name: _round(value) for name, value in sorted(row.metrics.items())},
@@ -69,6 +69,11 @@ def row_data(row: Row) -> dict[str, Any]:
                  "samples_per_s": _round(row.cost.samples_per_s), "peak_mb": _round(row.cost.peak_mb)},
         "records": [source for record in row.records for source in sources(record)],
     }
+
+
+def _before(row: Row) -> dict[str, str]:
+    """What was pretrained on, where that is not the table's own training part."""
+    return {"pretrained_on": row.key.pretrained_on} if row.key.pretrained_on else {}
 
 
 def _published(row: PublishedRow) -> dict[str, Any]:
@@ -83,9 +88,14 @@ def _round(value: float | None) -> float | None:
 
 
 def render_csv(board: Board) -> str:
-    """Render a board as CSV: our rows, then the published ones of each table."""
+    """Render a board as CSV: our rows, then the published ones of each table.
+
+    A column ``pretrained_on`` is there where a row was pretrained on other data than it is tested on.
+    """
     out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n", restval="")
+    transfer = any(row.key.pretrained_on for table in board.tables for row in table.rows())
+    columns = (*CSV_COLUMNS, *(["pretrained_on"] if transfer else []))
+    writer = csv.DictWriter(out, columns, lineterminator="\n", restval="")
     writer.writeheader()
     for table in board.tables:
         place = {"dataset": table.dataset, "split": table.split, "evaluator": table.evaluator}
@@ -102,8 +112,9 @@ def _csv_row(table: Table, track: Track, row: Row) -> dict[str, Any]:
     found, delta = data["interval"] or {}, data["delta"] or {}
     return {
         "kind": "ours", "track": track.name, "rank": row.rank, "role": row.role, "method": row.key.plugin,
-        "label": row.key.label, "variant": row.variant, "family": row.family, "backbone": row.key.backbone,
-        "streams": row.key.streams, "fusion": row.key.fusion, "metric": table.metric, "mean": data["mean"],
+        "label": row.key.label, **_before(row), "variant": row.variant, "family": row.family,
+        "backbone": row.key.backbone, "streams": row.key.streams, "fusion": row.key.fusion,
+        "metric": table.metric, "mean": data["mean"],
         "sd": data["sd"], "low": found.get("low"), "high": found.get("high"), "interval_over": found.get("over"),
         "seeds": " ".join(map(str, row.seeds)), "missing_seeds": " ".join(str(m.seed) for m in row.missing),
         "delta": delta.get("value"), "delta_low": delta.get("low"), "delta_high": delta.get("high"),

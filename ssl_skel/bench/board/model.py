@@ -66,11 +66,13 @@ class RowKey:
     backbone: str
     streams: str
     fusion: str
+    pretrained_on: str = ""
 
     @property
     def method(self) -> str:
-        """The name for people."""
-        return f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        """The name for people; it says what was pretrained on, if that is not the table's own training part."""
+        name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        return f"{name}, pretrained on {self.pretrained_on}" if self.pretrained_on else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def _markdown_published(table: Table) -> list[str]:
 def _markdown_grid(grid: AblationGrid) -> list[str]:
     head = [f"{grid.row_key} \\ {grid.col_key}", *grid.cols]
     rows = [[row, *(words.grid_cell(grid.cells.get((row, col))) for col in grid.cols)] for row in grid.rows]
-    title = f"Ablation, {words.metric_name(grid.metric)}: {grid.title}"
+    title = f"{grid.kind}, {words.metric_name(grid.metric)}: {grid.title}"
     return [f"## {escape_markdown(title)}", "", *_markdown_rows(head, rows, left=1), ""]
 
 

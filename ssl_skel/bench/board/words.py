@@ -148,7 +148,7 @@ def track_title(track: Track) -> str:
 
 def conditions(track: Track) -> str:
     """What the rows of a track have in common."""
-    wanted = ("preprocessing", "frames", "training clips", "test clips", "budget")
+    wanted = ("preprocessing", "frames", "pretraining data", "training clips", "test clips", "budget")
     return "; ".join(f"{name} {track.conditions[name]}" for name in wanted
                      if track.conditions.get(name) not in (None, "", "None"))
 
