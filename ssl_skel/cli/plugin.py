@@ -1,27 +1,34 @@
-"""``ssl-skel plugin``: list and show pretext tasks without importing them."""
+"""``ssl-skel plugin``: list, show and check what can be chosen by name; nothing is imported for a list."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssl_skel.cli import options
-from ssl_skel.errors import ContractFailed
+from ssl_skel.cli.main import LazyGroup
+from ssl_skel.errors import ContractFailed, SkelError, UsageMistake
 from ssl_skel.inspection import check_import, static_problem
-from ssl_skel.registry import Catalogue, Entry, discover
+from ssl_skel.registry import KINDS, Catalogue, Entry, discover
+
+if TYPE_CHECKING:
+    from ssl_skel.contract.subject import Subject
+
+COLUMNS = ("name", "version", "family", "origin", "state", "summary")
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={
+    "new": ("ssl_skel.cli.plugin_new:new", "Write a plugin, backbone, evaluator or dataset to start from."),
+})
 def plugin() -> None:
-    """List, show and check pretext tasks."""
+    """Write, list, show and check pretext tasks, and the other parts that a package can bring."""
 
 
 @plugin.command("list")
-@click.option("--kind", type=click.Choice(["plugins", "backbones", "evaluators", "datasets", "executors", "suites"]),
-              default="plugins", show_default=True, help="What to list.")
+@click.option("--kind", type=click.Choice(KINDS), default="plugins", show_default=True, help="What to list.")
 @click.option("--import", "really", is_flag=True, help="Import every entry to see whether it can be used.")
 @options.plugins
 @options.as_json
@@ -42,10 +49,11 @@ def list_(kind: str, really: bool, plugin_paths: tuple[str, ...], as_json: bool)
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, title=f"{len(rows)} {kind}", title_justify="left")
-    for column in ("name", "version", "family", "state", "summary"):
+    columns = [name for name in COLUMNS if any(row[name] for row in rows)]
+    for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(row[cell])) for cell in ("name", "version", "family", "state", "summary")))
+        table.add_row(*(escape(str(row["brought"] if cell == "origin" else row[cell])) for cell in columns))
     console = Console()
     console.print(table)
     for origin in dict.fromkeys(row["origin"] for row in rows):
@@ -59,8 +67,17 @@ def list_(kind: str, really: bool, plugin_paths: tuple[str, ...], as_json: bool)
 
 def _row(entry: Entry, find_problem: Callable[[Entry], str]) -> dict[str, Any]:
     card, error = entry.card, find_problem(entry)
-    return {"name": entry.name, "version": card.version if card else "", "family": card.family if card else "",
-            "state": "broken" if error else "ok", "summary": entry.summary, "origin": entry.origin, "error": error}
+    brought = "ssl_skel" if entry.shipped else entry.distribution or "--plugins"
+    return {"name": entry.name, "version": _version(entry), "family": card.family if card else "",
+            "state": "broken" if error else "ok", "summary": entry.summary, "origin": entry.origin,
+            "brought": brought, "distribution": entry.distribution, "error": error}
+
+
+def _version(entry: Entry) -> int | str:
+    try:
+        return entry.version or ""
+    except SkelError:  # its source does not parse: the row says so
+        return ""
 
 
 @plugin.command()
@@ -114,27 +131,28 @@ def backbones(names: tuple[str, ...], layout: str, persons: int, frames: int, ba
 
 @plugin.command()
 @click.argument("name")
+@click.option("--kind", type=click.Choice(["plugin", "backbone", "evaluator", "dataset"]), default="plugin",
+              show_default=True, help="What NAME is.")
 @click.option("--level", type=click.Choice(["card", "api", "train", "full"]), default="train", show_default=True,
-              help="How deep to check.")
-@click.option("-b", "--backbone", default="", help="Check with this backbone instead of the default.")
-@click.option("--pin", is_flag=True, help="Write expected.json from what is measured now.")
+              help="How deep to check a plugin.")
+@click.option("-b", "--backbone", default="", help="Check a plugin with this backbone instead of the default.")
+@click.option("--pin", is_flag=True, help="Write a plugin's expected.json from what is measured now.")
 @options.plugins
 @options.as_json
-def check(name: str, level: str, backbone: str, pin: bool, plugin_paths: tuple[str, ...], as_json: bool) -> None:
-    """Check a plugin against the contract; exit code 3 if it breaks it."""
+def check(name: str, kind: str, level: str, backbone: str, pin: bool, plugin_paths: tuple[str, ...],
+          as_json: bool) -> None:
+    """Check a plugin, or another part, against its contract; exit code 3 if it breaks it."""
+    if kind != "plugin" and (pin or backbone):
+        raise UsageMistake(f"--pin and --backbone are for plugins, not for a {kind}", "Leave them out.")
     from ssl_skel.check import passed, run_checks
     from ssl_skel.contract.subject import Subject
-    from ssl_skel.contract.training import measure_pinned
 
     catalogue = discover(plugin_paths)
-    broken = [entry for entry in catalogue.broken if (entry.kind, entry.name) == ("plugins", name)]
-    subject = Subject(broken[0] if broken else catalogue.get("plugins", name), catalogue, backbone)
-    if pin and subject.entry.folder:
-        from ssl_skel.fsio import write_atomic
-
-        values = json.dumps(measure_pinned(subject), indent=1)
-        write_atomic(subject.entry.folder / "expected.json", values + "\n")
-        click.echo(f"pinned {values}")
+    broken = [entry for entry in catalogue.broken if (entry.kind, entry.name) == (f"{kind}s", name)]
+    entry = broken[0] if broken and kind == "plugin" else catalogue.get(f"{kind}s", name)
+    subject = Subject(entry, catalogue, backbone)
+    if pin:
+        _pin(subject)
     outcomes = []
     for outcome in run_checks(subject, level):
         outcomes.append(outcome)
@@ -143,4 +161,15 @@ def check(name: str, level: str, backbone: str, pin: bool, plugin_paths: tuple[s
     if as_json:
         click.echo(json.dumps([vars(outcome) for outcome in outcomes], indent=1))
     if not passed(outcomes):
-        raise ContractFailed(f"plugin {name!r} breaks the contract", "See the failed checks above.")
+        raise ContractFailed(f"{kind} {name!r} breaks the contract", "See the failed checks above.")
+
+
+def _pin(subject: Subject) -> None:
+    """Write ``expected.json`` beside the plugin's card."""
+    from ssl_skel.contract.training import measure_pinned
+    from ssl_skel.fsio import write_atomic
+
+    if subject.entry.folder:
+        values = json.dumps(measure_pinned(subject), indent=1)
+        write_atomic(subject.entry.folder / "expected.json", values + "\n")
+        click.echo(f"pinned {values}")
