@@ -162,7 +162,7 @@ def _as_encoder(given: Encoder | Backbone | Mapping[str, Backbone], view: SplitV
         copies = {name: copy.deepcopy(network).to(device) for name, network in given.networks.items()}
         return Encoder(copies, given.layout, given.frames, given.preprocessing, device, given.card)
     networks = {"encoder": given} if isinstance(given, nn.Module) else given
-    if not networks or not all(isinstance(network, nn.Module) for network in networks.values()):
+    if not (isinstance(networks, Mapping) and networks and all(isinstance(n, nn.Module) for n in networks.values())):
         raise UsageMistake(f"{type(given).__name__} is no encoder", "Give what load_encoder returned, or networks.")
     copies = {name: copy.deepcopy(network).eval().requires_grad_(False).to(device)
               for name, network in networks.items()}

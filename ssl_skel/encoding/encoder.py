@@ -36,12 +36,12 @@ class Encoder:
         card: What is known of them; None for networks made in this process.
     """
 
-    networks: Mapping[str, Backbone]
-    layout: Layout
+    networks: Mapping[str, Backbone] = field(repr=False)
+    layout: Layout = field(repr=False)
     frames: int
     preprocessing: str = "first-frame"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    card: EncoderCard | None = None
+    card: EncoderCard | None = field(default=None, repr=False)
 
     @property
     def streams(self) -> tuple[str, ...]:
