@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ssl_skel.data.layouts import Layout
 
 if TYPE_CHECKING:
+    from ssl_skel.data.label_sets import LabelSets
     from ssl_skel.schema import TrainConfig
 
 __all__ = [
@@ -225,12 +226,14 @@ class EvalContext:
         test: Features of the test part, without labels.
         num_classes: C.
         fusion: ``single``, ``concat`` (of standardised codes) or ``scores`` (sum of softmax scores).
+        weights: Of each stream's scores, where they are added up; 1 where not named.
         seed: For an evaluator that draws.
         device: Where to compute.
         encoders: The frozen encoders (``needs = "encoder"`` only, else empty).
         train_clips: Clips of the training part, in the order of `train` (``needs = "encoder"`` only).
         test_clips: Clips of the test part, in the order of `test` (``needs = "encoder"`` only).
         support: Labelled exemplars of test classes (one-shot splits only).
+        label_sets: Which training clips are labelled in semi-supervised evaluation, where a file says so.
     """
 
     train: FeatureSet
@@ -244,6 +247,8 @@ class EvalContext:
     train_clips: ClipSource | None = None
     test_clips: ClipSource | None = None
     support: FeatureSet | None = None
+    label_sets: LabelSets | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from ssl_skel.api import EvalContext, EvalResult, Evaluator
 from ssl_skel.bench.metrics import classification_metrics, top_k
+from ssl_skel.data.label_sets import labelled, names_sha256
 from ssl_skel.evaluators.common import train_labels
 from ssl_skel.evaluators.finetuning import TrainingConfig, finetuned_scores
 
@@ -32,7 +31,8 @@ class Semi(Evaluator):
     """Fine-tuning on p % of the labels, drawn class by class, five times.
 
     `primary` is ``mean_top1`` over the draws, beside ``sd_top1``; ``top1`` and what is stored per clip are those
-    of the first draw. The draws depend on clip names only, so they are the same for every method and seed.
+    of the first draw. The draws depend on clip names only, so they are the same for every method and seed; where a
+    file of label sets is there (see `ssl_skel.data.label_sets`), they are read from it and the record names it.
     """
 
     name = "semi"
@@ -48,12 +48,23 @@ class Semi(Evaluator):
             SkelError: If a class is absent from training, or training diverges.
         """
         labels, tops, digests = train_labels(ctx), [], []
+        files = set()
         for number in range(self.cfg.draws):
-            index = labelled(ctx.train.names, labels, self.cfg.percent, number)
+            index, file = self._draw(ctx, labels, number)
+            files.add(file)
             digests.append(names_sha256([ctx.train.names[int(i)] for i in index]))
             tops.append(top_k(finetuned_scores(ctx, self.cfg, labels, index, ctx.seed)))
         extra = {f"draw{number}": top for number, top in enumerate(tops)}
-        return EvalResult(top=tops[0], chosen={"labels": len(index), "labels_sha256": digests}, extra=extra)
+        chosen = {"labels": len(index), "labels_sha256": digests} | _named(files)
+        return EvalResult(top=tops[0], chosen=chosen, extra=extra)
+
+    def _draw(self, ctx: EvalContext, labels: Tensor, number: int) -> tuple[Tensor, str]:
+        """Labelled clips of one draw, and the digest of the file that they were read from, if there is one."""
+        if ctx.label_sets is not None:
+            index = ctx.label_sets.index(ctx.train.names, self.cfg.percent, number)
+            if index is not None:
+                return index, ctx.label_sets.file_sha256
+        return labelled(ctx.train.names, labels, self.cfg.percent, number), ""
 
     def score(self, result: EvalResult, labels: Tensor, num_classes: int) -> dict[str, float]:
         """Metrics of the first draw; mean and sd of top-1 over all."""
@@ -63,29 +74,6 @@ class Semi(Evaluator):
         return classification_metrics(result.top, labels, num_classes) | {"mean_top1": float(every.mean())} | sd
 
 
-def labelled(names: Sequence[str], labels: Tensor, percent: float, number: int) -> Tensor:
-    """Draw labelled clips: p % of each class, rounded half up, at least one.
-
-    Clips of a class are ordered by SHA-256 of ``number:name`` and the first ones taken, so a draw can be made
-    again from the names, and a larger p holds the clips of a smaller one.
-
-    Args:
-        names: n clip names.
-        labels: (n,) int64.
-        percent: p.
-        number: Of the draw.
-
-    Returns:
-        (k,) int64 positions, rising.
-    """
-    keys = [hashlib.sha256(f"{number}:{name}".encode()).digest() for name in names]
-    taken: list[int] = []
-    for label in torch.unique(labels).tolist():
-        members = sorted((labels == label).nonzero().flatten().tolist(), key=keys.__getitem__)
-        taken += members[:max(1, int(percent / 100 * len(members) + 0.5))]
-    return torch.tensor(sorted(taken))
-
-
-def names_sha256(names: Sequence[str]) -> str:
-    """SHA-256 of sorted names, one a line; what a published list of labelled clips is checked against."""
-    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
+def _named(files: set[str]) -> dict[str, str]:
+    """Digest of the file from which all draws were read, for the record; nothing where one was made anew."""
+    return {} if "" in files else {"labels_file_sha256": files.pop()}
