@@ -117,6 +117,16 @@ class Overrides(Model):
     backbone: dict[str, Any] = {}
 
 
+class SettingsFile(Overrides):
+    """What ``--config`` reads: overrides for every method of a run, and for single ones.
+
+    Attributes:
+        plugins: Plugin -> overrides for it alone.
+    """
+
+    plugins: dict[Name, Overrides] = {}
+
+
 class BackboneChoice(Model):
     """Which backbones a plugin takes; ``"*"`` stands for any."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.plan import PlanRequest, make_plan
-from ssl_skel.bench.resolve import parse_settings
+from ssl_skel.bench.settings import settings_of
 from ssl_skel.errors import BadCard, UsageMistake
 from ssl_skel.registry import Catalogue
 from ssl_skel.runtime import pick_device, pick_precision
@@ -35,6 +35,7 @@ class Asked:
 def plan_of(asked: Asked, catalogue: Catalogue, data_root: Path) -> Plan:
     """Plan what was asked for.
 
+    config_files: Sequence[Path] = ()
     Args:
         asked: The options.
         catalogue: Where names are looked up.
@@ -44,9 +45,15 @@ def plan_of(asked: Asked, catalogue: Catalogue, data_root: Path) -> Plan:
         SkelError: For a name, key or value that does not exist; says the nearest.
     """
     suite = narrowed(asked, catalogue)
-    precision = pick_precision(asked.precision or suite.precision, pick_device(asked.device))
-    settings = parse_settings(asked.settings, [entry.plugin for entry in suite.entries])
-    return make_plan(PlanRequest(suite, asked.suite or "custom", data_root, precision, settings), catalogue)
+    precision = pick_precision(asked.precision or suite.precision, _device(asked))
+    settings = settings_of(asked.config_files, asked.settings, [entry.plugin for entry in suite.entries],
+                           catalogue.names("plugins"))
+    return make_plan(PlanRequest(suite, asked.suite or "custom", data_root, precision, settings,
+                                 asked.processes), catalogue)
+
+
+def _device(asked: Asked) -> torch.device:
+    return torch.device("cuda") if asked.remote and asked.device == "cuda" else pick_device(asked.device)
 
 
 def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:

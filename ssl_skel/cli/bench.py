@@ -11,6 +11,7 @@ import click
 from ssl_skel import errors
 from ssl_skel.cli import options
 from ssl_skel.cli.main import LazyGroup
+from ssl_skel.cli.show_plan import show_plan
 
 if TYPE_CHECKING:
     from ssl_skel.bench.cells import Plan
@@ -50,7 +51,7 @@ def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str
     catalogue = discover(plugin_paths)
     plan = plan_of(Asked(**asked), catalogue, data_root)
     if dry_run:
-        _show_plan(plan, as_json)
+        show_plan(plan, out, as_json)
         raise SystemExit(_planning_code(plan))
     make = catalogue.load("executors", executor)
     code = run_plan(plan, catalogue, make, RunOptions(
@@ -61,16 +62,18 @@ def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str
 
 @bench.command("plan")
 @options.selection
+@click.option("--records", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Output folder with earlier records, from which costs are estimated.")
 @options.data_root
 @options.plugins
 @options.as_json
-def plan_(data_root: Path, plugin_paths: tuple[str, ...], as_json: bool, **asked: Any) -> None:
-    """Print which cells a run would consist of, with their resolved configurations."""
+def plan_(records: Path, data_root: Path, plugin_paths: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Print which cells a run would consist of: resolved configurations, and what earlier runs say of their cost."""
     from ssl_skel.bench.request import Asked, plan_of
     from ssl_skel.registry import discover
 
     plan = plan_of(Asked(**asked), discover(plugin_paths), data_root)
-    _show_plan(plan, as_json)
+    show_plan(plan, records, as_json)
     raise SystemExit(_planning_code(plan))
 
 
@@ -142,24 +145,3 @@ def _planning_code(plan: Plan) -> int:
     if plan.missing:
         return errors.DATA
     return errors.USAGE if plan.refused else errors.OK
-
-
-def _show_plan(plan: Plan, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({**plan.file_content(), "refused": [r.model_dump() for r in plan.refused],
-                               "missing": plan.missing, "warnings": list(plan.warnings)}, indent=1))
-        return
-    click.echo(f"{plan.suite}: {len(plan.pretrainings)} pretrainings, {len(plan.evaluations)} evaluations")
-    for cell in plan.pretrainings:
-        click.echo(f"\n{cell.id}  {cell.title}")
-        click.echo(f"  config    {json.dumps(cell.config)}")
-        click.echo(f"  backbone  {json.dumps(cell.backbone_config)}")
-        click.echo(f"  train     {json.dumps(cell.train.model_dump(mode='json'))}")
-        for one in (e for e in plan.evaluations if e.pretrain_id == cell.id):
-            click.echo(f"  {one.id}  {one.title}")
-    for refusal in plan.refused:
-        click.echo(f"\nrefused: {refusal.plugin} on {refusal.dataset}: {refusal.reason}")
-    for reason in plan.missing.values():
-        click.echo(f"\nmissing: {reason}")
-    for warning in plan.warnings:
-        click.echo(f"\nwarning: {warning}")

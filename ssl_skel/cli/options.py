@@ -52,10 +52,14 @@ def selection(command: F) -> F:
                      help="These evaluators instead of the suite's."),
         click.option("-s", "--seed", "seeds", multiple=True, type=click.IntRange(0), metavar="SEED",
                      help="These seeds instead of the suite's."),
+        click.option("--config", "config_files", multiple=True, metavar="FILE.yaml",
+                     type=click.Path(path_type=Path), help="Override the keys that a file names; --set comes after."),
         click.option("--set", "settings", multiple=True, metavar="[PLUGIN:]KEY=VALUE",
                      help="Override a key: KEY of the method, train.KEY or backbone.KEY."),
         click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default=None,
                      help="Precision of matrix products [default: the suite's]."),
+        click.option("--gpus-per-cell", "processes", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+                     help="Processes that share each cell: one a GPU, or as many on a CPU."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     )):
         command = option(command)
