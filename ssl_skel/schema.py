@@ -203,12 +203,15 @@ class SuiteEntry(Overrides):
         label: How the board tells it from other entries of the same plugin.
         backbone_name: Backbone, if not the card's default.
         streams: Sets of encoder names to evaluate; None lets the plugin say.
+        weights: Of the encoders where their scores are added up (``{joint: 0.6, bone: 0.6, motion: 0.4}`` of the
+            CrosSCLR family); fixed before anything is tested, 1 where not named.
     """
 
     plugin: Name
     label: Annotated[str, Field(max_length=60)] = ""
     backbone_name: Name | None = None
     streams: tuple[tuple[str, ...], ...] | None = None
+    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
 class EvaluatorRef(Model):

@@ -143,6 +143,12 @@ def stream_names(ctx: EvalContext) -> list[str]:
     return names
 
 
+def pair_weights(ctx: EvalContext) -> list[float]:
+    """Weight of each pair of `unit_streams` where their scores are added up."""
+    names = stream_names(ctx)
+    return [ctx.weights.get(name, 1.0) for name in names] if ctx.fusion != "concat" else [1.0]
+
+
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale of each dimension; an infinite scale drops a dimension without variance.
 
@@ -182,7 +188,7 @@ def problems(ctx: EvalContext) -> list[Problem]:
 
 def fuse(ctx: EvalContext,
          solve: Callable[[Problem], tuple[Tensor, Mapping[str, float]]]) -> tuple[Tensor, dict[str, object]]:
-    """Solve every problem and add up the softmax scores.
+    """Solve every problem and add up the softmax scores, by the weights of their streams.
 
     Args:
         ctx: The evaluation.
@@ -192,7 +198,8 @@ def fuse(ctx: EvalContext,
         (n_test, C) scores and the choices (by stream where there are several problems).
     """
     solved = {problem.name: solve(problem) for problem in problems(ctx)}
-    scores = sum((torch.softmax(logits, dim=1) for logits, _ in solved.values()), torch.zeros(()))
+    scores = sum((ctx.weights.get(name, 1.0) * torch.softmax(logits, dim=1) for name, (logits, _) in solved.items()),
+                 torch.zeros(()))
     assert isinstance(scores, Tensor)
     if len(solved) == 1:
         return scores, dict(next(iter(solved.values()))[1])

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_skel.api import EvalContext, EvalResult, Evaluator, FeatureSet, TaskConfig
 from ssl_skel.bench.metrics import classification_metrics, top_k
 from ssl_skel.errors import BadData, SkelError
-from ssl_skel.evaluators.common import check_test, train_labels, unit_streams
+from ssl_skel.evaluators.common import check_test, pair_weights, train_labels, unit_streams
 
 
 class FewShotConfig(TaskConfig):
@@ -56,11 +56,12 @@ class FewShot(Evaluator):
             return self._one_shot(ctx, ctx.support)
         labels = _shots(ctx, self.cfg.shot)
         gen = torch.Generator().manual_seed(ctx.seed)
-        streams, nearer = unit_streams(ctx), []
+        streams, nearer = list(zip(pair_weights(ctx), unit_streams(ctx), strict=True)), []
         total = torch.zeros(len(ctx.test), ctx.num_classes, device=ctx.device)
         for _ in range(self.cfg.draws):
             chosen = draw(labels, ctx.num_classes, self.cfg.shot, gen).to(ctx.device)
-            similarity = torch.stack([query @ prototypes(memory[chosen]).T for memory, query in streams]).sum(0)
+            similarity = torch.stack([share * (query @ prototypes(memory[chosen]).T)
+                                      for share, (memory, query) in streams]).sum(0)
             places = torch.sort(similarity, dim=1, descending=True, stable=True).indices.argsort(dim=1)
             nearer.append(places.to(torch.int16))
             total += similarity
@@ -70,8 +71,9 @@ class FewShot(Evaluator):
         if support.labels is None or len(support) == 0:
             raise BadData("the exemplars have no labels", "Check the split.")
         exemplars = EvalContext(support, torch.zeros(len(support), dtype=torch.bool), ctx.test, ctx.num_classes,
-                                ctx.fusion, ctx.seed, ctx.device)
-        similarity = torch.stack([query @ memory.T for memory, query in unit_streams(exemplars)]).sum(dim=0)
+                                ctx.fusion, ctx.seed, ctx.device, weights=ctx.weights)
+        pairs = zip(pair_weights(exemplars), unit_streams(exemplars), strict=True)
+        similarity = torch.stack([share * (query @ memory.T) for share, (memory, query) in pairs]).sum(dim=0)
         scores = similarity.new_full((len(ctx.test), ctx.num_classes), -torch.inf)
         scores = scores.scatter_reduce(1, support.labels.to(ctx.device).expand_as(similarity), similarity, "amax")
         return EvalResult(top=top_k(scores))

@@ -102,7 +102,8 @@ def finetuned_scores(ctx: EvalContext, cfg: TrainingConfig, labels: Tensor, inde
             model = Classifier([ctx.encoders[name] for name in group], ctx.num_classes, cfg.head_dropout)
             model.to(ctx.device)
             train_classifier(model, train, labels.to(ctx.device), index.to(ctx.device), cfg, seed)
-        total += torch.softmax(predict(model, test, ctx.device), dim=1).cpu()
+        weight = ctx.weights.get("+".join(group), 1.0)
+        total += weight * torch.softmax(predict(model, test, ctx.device), dim=1).cpu()
     return total
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_skel.api import EvalContext, EvalResult, Evaluator, TaskConfig
 from ssl_skel.bench.metrics import TOP_K, classification_metrics
-from ssl_skel.evaluators.common import train_labels, unit_streams
+from ssl_skel.evaluators.common import pair_weights, train_labels, unit_streams
 from ssl_skel.evaluators.search import nearest
 
 
@@ -45,25 +45,26 @@ class KNN(Evaluator):
             SkelError: If a feature is not finite, or zero so that it has no direction.
         """
         labels = train_labels(ctx).to(ctx.device)
-        first, vote = self.rank(unit_streams(ctx), labels, ctx.num_classes)
+        first, vote = self.rank(unit_streams(ctx), labels, ctx.num_classes, pair_weights(ctx))
         return EvalResult(top=first, extra={f"k{self.cfg.k}": vote})
 
-    def rank(self, streams: Sequence[tuple[Tensor, Tensor]], labels: Tensor,
-             num_classes: int) -> tuple[Tensor, Tensor]:
+    def rank(self, streams: Sequence[tuple[Tensor, Tensor]], labels: Tensor, num_classes: int,
+             weights: Sequence[float] = ()) -> tuple[Tensor, Tensor]:
         """Rank classes by one neighbour and by the vote.
 
         Args:
             streams: (n, D) memory and (m, D) queries of each stream, unit vectors.
             labels: (n,) int64.
             num_classes: C.
+            weights: Of the streams' votes; 1 where there are none.
 
         Returns:
             Two (m, min(5, C)) int64 on the CPU.
         """
         one = vote = torch.zeros((), device=labels.device)
-        for memory, query in streams:
+        for (memory, query), share in zip(streams, weights or [1.0] * len(streams), strict=True):
             value, index = nearest(memory, query, min(self.cfg.k, len(memory)))
-            weight = torch.exp((value.double() - 1) / self.cfg.temperature)
+            weight = share * torch.exp((value.double() - 1) / self.cfg.temperature)
             empty = weight.new_zeros(len(weight), num_classes)
             one = one + empty.scatter_add(1, labels[index[:, :1]], weight[:, :1])
             vote = vote + empty.scatter_add(1, labels[index], weight)

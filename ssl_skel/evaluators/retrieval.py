@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_skel.api import EvalContext, EvalResult, Evaluator
 from ssl_skel.bench.metrics import classification_metrics, top_k
-from ssl_skel.evaluators.common import train_labels, unit_streams
+from ssl_skel.evaluators.common import pair_weights, train_labels, unit_streams
 
 DEPTHS = (1, 5, 10)
 BLOCK_ELEMENTS = 1 << 24
@@ -31,11 +31,11 @@ class Retrieval(Evaluator):
             SkelError: If a feature is not finite or zero, or a class is absent from training.
         """
         labels = train_labels(ctx).to(ctx.device)
-        streams = unit_streams(ctx)
+        streams = list(zip(pair_weights(ctx), unit_streams(ctx), strict=True))
         rows = max(1, BLOCK_ELEMENTS // len(labels))
         precision, depth, best = [], [], []
         for block in torch.split(torch.arange(len(ctx.test), device=ctx.device), rows):
-            similarity = torch.stack([query[block] @ memory.T for memory, query in streams]).sum(dim=0)
+            similarity = torch.stack([share * (query[block] @ memory.T) for share, (memory, query) in streams]).sum(0)
             ranked = labels[torch.sort(similarity, dim=1, descending=True, stable=True).indices]
             precision.append(average_precision(ranked, ctx.num_classes))
             found = first_rank(ranked, ctx.num_classes)

@@ -12,8 +12,10 @@ import pytest
 from helpers.tiny import BODY, CARD, Workshop
 from ssl_skel import ids
 from ssl_skel.bench.cells import Plan
+from ssl_skel.bench.plan import PlanRequest, make_plan
 from ssl_skel.data.store import Store
 from ssl_skel.errors import UnknownName
+from ssl_skel.schema import Suite, SuiteEntry
 
 
 def ids_of(plan: Plan) -> tuple[list[str], list[str]]:
@@ -131,6 +133,24 @@ def test_several_seeds_and_fused_streams(tmp_path: Path) -> None:
     assert [("+".join(c.streams), c.fusion) for c in plan.evaluations[:4]] == [
         ("a", "single"), ("b", "single"), ("a+b", "concat"), ("a+b", "scores")]
     assert len({c.id for c in plan.evaluations}) == 8
+
+
+def test_weights_are_part_of_summed_scores_only(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path)
+    shop.plugin("duo", body=BODY + "\n    @classmethod\n    def stream_sets(cls, cfg):\n"
+                "        return (('a',), ('b',), ('a', 'b'))\n")
+
+    def plan(**entry: Any) -> Plan:
+        suite = Suite(title="t", datasets=("tiny/xsub",), evaluators=("knn",),
+                      entries=(SuiteEntry(plugin="duo", **entry),))
+        return make_plan(PlanRequest(suite, "t", tmp_path / "data", "fp32"), shop.catalogue())
+
+    plain = {cell.id for cell in plan().evaluations}
+    weighed = plan(weights={"a": 0.6, "b": 0.4}).evaluations
+    assert [cell.weights for cell in weighed if cell.id not in plain] == [{"a": 0.6, "b": 0.4}]
+    assert [cell.fusion for cell in weighed if cell.weights] == ["scores"]
+    refused, = plan(weights={"c": 1.0}).refused
+    assert "unknown encoder to weigh 'c'" in refused.reason
 
 
 def test_a_dataset_that_is_not_there_does_not_stop_the_others(shop: Workshop) -> None:
