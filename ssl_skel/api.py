@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backbone", "Batch", "ClipSource", "EvalContext", "EvalResult", "Evaluator", "Event", "Executor", "FeatureSet",
-    "Features", "Layout", "PretextTask", "TaskConfig", "Unit",
+    "Features", "Layout", "Logger", "PretextTask", "TaskConfig", "Unit",
 ]
 
 
@@ -361,6 +361,20 @@ class Event:
     message: str = ""
     traceback: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Logger(Protocol):
+    """Shows the curves of one pretraining elsewhere. One that raises is left out; the run goes on.
+
+    Made as ``Logger(folder, about, step)`` when the training starts or resumes: its own `folder`, what is trained as
+    plain data, and the step of the checkpoint that is resumed (0 for a fresh start), after which steps come again.
+    """
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the values of a step: ``loss``, ``lr``, ``epoch`` and what else the task returns."""
+
+    def close(self) -> None:
+        """Write what is pending; nothing comes after."""
 
 
 class Executor(Protocol):

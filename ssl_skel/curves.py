@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_skel.fsio import output_error, write_atomic
+
+if TYPE_CHECKING:
+    from ssl_skel.loggers.fan import Loggers
 
 
 class CurveWriter:
@@ -19,17 +22,21 @@ class CurveWriter:
     Args:
         path: The file.
         keep_until: Lines of later steps (written after the checkpoint that is being resumed) are dropped.
+        loggers: Get every line after the file has it.
 
     Raises:
         OutputError: If the file can't be written.
     """
 
-    def __init__(self, path: Path, keep_until: int = 0) -> None:
+    def __init__(self, path: Path, keep_until: int = 0, loggers: Loggers | None = None) -> None:
         kept = [line for line in read_curves(path) if line["step"] <= keep_until] if keep_until else []
         write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._path = path
         with _guard(path):
             self._handle = path.open("a", encoding="utf-8")
+        self._loggers = loggers
+        if loggers:
+            loggers.start(keep_until)
 
     def write(self, values: dict[str, Any]) -> None:
         """Append one step."""
@@ -37,6 +44,8 @@ class CurveWriter:
                  for key, value in values.items()}
         with _guard(self._path):
             self._handle.write(json.dumps(plain) + "\n")
+        if self._loggers:
+            self._loggers.log(values["step"], {key: value for key, value in values.items() if key != "step"})
 
     def flush(self) -> None:
         """Bring what was written to the file; a checkpoint refers to it."""
@@ -48,6 +57,8 @@ class CurveWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
+        if self._loggers:
+            self._loggers.close()
         with _guard(self._path):
             self._handle.close()
 

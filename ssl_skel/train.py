@@ -30,6 +30,7 @@ from ssl_skel.api import Batch, PretextTask
 from ssl_skel.curves import CurveWriter
 from ssl_skel.data.loader import Clips
 from ssl_skel.errors import BadRecord, Diverged
+from ssl_skel.loggers.fan import Loggers
 from ssl_skel.nn.views import Clips as View
 from ssl_skel.nn.views import rotate_vertical
 from ssl_skel.runtime import Runtime, peak_mb
@@ -57,6 +58,7 @@ class TrainJob:
         stop: Set from outside to end after the current step with a checkpoint.
         progress: Called with ``step, total, epoch, loss, samples_per_s`` at most twice a second.
         stop_after: End (as if interrupted) after this step; for tests of resuming.
+        loggers: Show the curves elsewhere.
     """
 
     owner: str
@@ -71,6 +73,7 @@ class TrainJob:
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress | None = None
     stop_after: int | None = None
+    loggers: Loggers | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class _Loop:
         if state:
             self._restore(state)
         path = self.job.folder / "curves.jsonl"
-        with CurveWriter(path, keep_until=self.step) if self.job.runtime.is_main else nullcontext() as curves:
+        with CurveWriter(path, self.step, self.job.loggers) if self.job.runtime.is_main else nullcontext() as curves:
             self._steps(curves)
         task = self.ema.module if self.ema else self.inner
         rate = self.total * self.job.cfg.batch / self.trained_s if self.trained_s else 0.0

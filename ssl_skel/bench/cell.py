@@ -28,6 +28,7 @@ from ssl_skel.data.layouts import Layout
 from ssl_skel.data.open import SplitView, open_split
 from ssl_skel.errors import BrokenPlugin, DigestMismatch
 from ssl_skel.fsio import make_folder
+from ssl_skel.loggers.fan import Loggers
 from ssl_skel.registry import Catalogue, Entry, discover
 from ssl_skel.runtime import Runtime, peak_mb, pick_device
 from ssl_skel.seed import derive
@@ -47,8 +48,18 @@ class _Where:
         self.device = pick_device(options.get("device", "auto"))
         self.checkpoint_s = float(options.get("checkpoint_s", 60.0))
         self.catalogue: Catalogue = discover(tuple(options.get("plugins", ())))
+        self.logger_names: tuple[str, ...] = tuple(options.get("loggers", ()))
         if options.get("threads"):
             torch.set_num_threads(int(options["threads"]))
+
+    def loggers(self, cell: PretrainCell, report: Report) -> Loggers:
+        """The loggers that were asked for; a failing one is told as progress with a warning."""
+        def warn(line: str) -> None:
+            report(Event(cell.id, "progress", "pretrain", line, detail={"warning": line}))
+
+        makers = {name: self.catalogue.load("loggers", name) for name in self.logger_names}
+        run = f"{cell.plugin}-{cell.dataset}-{cell.split}-s{cell.seed}-{cell.id}"
+        return Loggers(makers, self.out, run, cell.model_dump(mode="json"), warn)
 
     def split(self, cell: PretrainCell | EvalCell, frames: int) -> SplitView:
         card = self.catalogue.load("datasets", cell.dataset.partition("+")[0])
@@ -111,7 +122,8 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
     started = now()
     job = TrainJob(cell.id, task, data.clips, view.train.names, cell.train, cell.seed, folder,
                    Runtime(where.device, cell.precision), where.checkpoint_s, stop,
-                   lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)))
+                   lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)),
+                   loggers=where.loggers(cell, report))
     task, cost = pretrain(job)
     encoders = encoders_of(task)
     _check_encoders(cell, encoders)

@@ -43,7 +43,8 @@ def bench(suite: str | None = None, *, plugins: Sequence[str] = (), backbones: S
           settings: Mapping[str, Any] | None = None, precision: Literal["auto", "fp32", "bf16"] | None = None,
           device: str = "auto", out: str | Path = "runs", data_root: str | Path | None = None,
           plugin_paths: Sequence[str | Path] = (), executor: str = "inline", jobs: int = 1, threads: int | None = None,
-          rerun: Literal["missing", "failed", "stale", "all"] = "missing", quiet: bool = False) -> BenchResult:
+          rerun: Literal["missing", "failed", "stale", "all"] = "missing", loggers: Sequence[str] = (),
+          quiet: bool = False) -> BenchResult:
     """Pretrain, evaluate and rank; finished cells are kept, so the same call again does only what is missing.
 
     Args:
@@ -64,6 +65,7 @@ def bench(suite: str | None = None, *, plugins: Sequence[str] = (), backbones: S
         jobs: Cells at once, for executors that can.
         threads: CPU threads a cell.
         rerun: Which cells to run.
+        loggers: Where curves are shown too: ``csv``, ``tensorboard``, or another registered one.
         quiet: Print nothing.
 
     Raises:
@@ -75,7 +77,7 @@ def bench(suite: str | None = None, *, plugins: Sequence[str] = (), backbones: S
                   seeds=seeds, settings=sets, precision=precision, device=device)
     plan = plan_of(asked, catalogue, root)
     options = RunOptions(out=Path(out), data_root=root, plugins=paths, device=device, jobs=jobs, threads=threads,
-                         rerun=rerun)
+                         rerun=rerun, loggers=tuple(loggers))
     code = run_plan(plan, catalogue, catalogue.load("executors", executor), options, silent if quiet else None)
     store, cells = RecordStore(Path(out)), {cell.id for cell in plan.pretrainings} | {c.id for c in plan.evaluations}
     boards = sorted((store.root / "boards" / plan.suite).glob("*"))

@@ -29,6 +29,7 @@ class RunOptions:
     out: Path
     data_root: Path
     plugins: tuple[str, ...] = ()
+    loggers: tuple[str, ...] = ()
     device: str = "auto"
     jobs: int = 1
     threads: int | None = None
@@ -43,6 +44,7 @@ class RunOptions:
         threads = self.threads or max(1, len(os.sched_getaffinity(0)) // self.jobs)
         return {"out": str(self.out.absolute()), "data_root": str(self.data_root.absolute()), "suite": suite,
                 "plugins": [str(Path(p).absolute()) for p in self.plugins], "device": self.device,
+                "loggers": list(self.loggers),
                 "threads": threads, "checkpoint_s": self.checkpoint_s}
 
 
@@ -64,6 +66,8 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
         SkelError: If nothing can be run at all, or the output folder can't be written.
     """
     _refuse_empty(plan)
+    for name in options.loggers:
+        catalogue.load("loggers", name)
     store = RecordStore(options.out).create()
     fsio.sweep(store.root)
     write_plan(store, plan)

@@ -37,12 +37,13 @@ def bench() -> None:
 @click.option("--rerun", type=click.Choice(["missing", "failed", "stale", "all"]), default="missing",
               show_default=True, help="Which cells to run.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option("--logger", "loggers", multiple=True, metavar="NAME", help="Show curves there too: csv, tensorboard...")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=None, metavar="H",
               help="Hours after which a cell is killed.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @options.as_json
 def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str, jobs: int, threads: int | None,
-        rerun: str, fail_fast: bool, timeout: float | None, dry_run: bool, as_json: bool, **asked: Any) -> None:
+        rerun: str, fail_fast: bool, loggers: tuple[str, ...], timeout: float | None, dry_run: bool, as_json: bool, **asked: Any) -> None:
     """Pretrain, evaluate and rank. Finished cells are kept: the same command again does only what is missing."""
     from ssl_skel.bench.request import Asked, plan_of
     from ssl_skel.bench.run import RunOptions, run_plan
@@ -56,7 +57,7 @@ def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str
     make = catalogue.load("executors", executor)
     code = run_plan(plan, catalogue, make, RunOptions(
         out=out, data_root=data_root, plugins=plugin_paths, device=asked["device"], jobs=jobs, threads=threads,
-        rerun=rerun, fail_fast=fail_fast, timeout_h=timeout, as_json=as_json))
+        rerun=rerun, fail_fast=fail_fast, loggers=loggers, timeout_h=timeout, as_json=as_json))
     raise SystemExit(code)
 
 
