@@ -79,6 +79,12 @@ class ContractFailed(SkelError):
     exit_code = CONTRACT
 
 
+class ForbiddenRead(SkelError):
+    """A method that tried to read labels, test clips or data files where it may not."""
+
+    exit_code = CONTRACT
+
+
 class DataMissing(SkelError):
     """A dataset that is not prepared, or only half."""
 

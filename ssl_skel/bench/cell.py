@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ from ssl_skel import checkpoint, ids
 from ssl_skel.api import Backbone, EvalContext, EvalResult, Evaluator, Event, PretextTask, Unit
 from ssl_skel.bench.cards import PretrainingCard, is_pretrained, read_card, write_card
 from ssl_skel.bench.cells import EvalCell, PretrainCell
+from ssl_skel.bench.claims import claimed
 from ssl_skel.bench.encoders import load_encoders, save_encoders
-from ssl_skel.bench.features import extract
+from ssl_skel.bench.features import extract, is_extracted
+from ssl_skel.bench.guarded import blind_names, guarded, naming
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import write_predictions
 from ssl_skel.bench.provenance import distributions, environment, versions
-from ssl_skel.bench.record import Counts, Digests, Record
+from ssl_skel.bench.ranks import processes_of, run_ranks
+from ssl_skel.bench.record import Counts, Digests, PretrainingData, Record
 from ssl_skel.bench.staleness import core_digest
 from ssl_skel.bench.store import RecordStore, predictions_ref
 from ssl_skel.bench.timestamps import now
-from ssl_skel.data.layouts import Layout
+from ssl_skel.data.joints import joint_map
+from ssl_skel.data.label_sets import SHIPPED, find_sets
+from ssl_skel.data.layouts import Layout, get_layout
 from ssl_skel.data.open import SplitView, open_split
 from ssl_skel.errors import BrokenPlugin, DigestMismatch
 from ssl_skel.fsio import make_folder
@@ -52,6 +58,12 @@ class _Where:
         if options.get("threads"):
             torch.set_num_threads(int(options["threads"]))
 
+    def entries(self, cell: PretrainCell | EvalCell) -> list[Entry]:
+        """Whose code a cell runs."""
+        kinds = {"plugins": cell.plugin, "backbones": cell.backbone,
+                 **({"evaluators": cell.evaluator} if isinstance(cell, EvalCell) else {})}
+        return [self.catalogue.get(kind, name) for kind, name in kinds.items()]
+
     def loggers(self, cell: PretrainCell, report: Report) -> Loggers:
         """The loggers that were asked for; a failing one is told as progress with a warning."""
         def warn(line: str) -> None:
@@ -67,7 +79,15 @@ class _Where:
                           preprocessing=cell.preprocessing.name)
         if view.dataset_digest != cell.dataset_digest:
             raise DigestMismatch(f"{cell.dataset} is not the data that was planned with", "Run the command again.")
-        return view
+        mapped = isinstance(cell, EvalCell) and cell.origin is not None and cell.origin.joints is not None
+        return view.shown_in(self.layout(cell, view)) if mapped else view
+
+    @staticmethod
+    def layout(cell: PretrainCell | EvalCell, view: SplitView) -> Layout:
+        """Joint layout that a cell's encoders know."""
+        if isinstance(cell, EvalCell) and cell.origin is not None:
+            return get_layout(cell.origin.layout, cell.origin.persons)
+        return view.layout
 
 
 def is_finished(unit: Unit) -> bool:
@@ -116,21 +136,24 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
     """Run a pretraining cell and leave its encoders, curves and card in ``pretrain/<id>/``."""
     cell, where = PretrainCell.model_validate(unit.cell), _Where(unit.options)
     folder = make_folder(where.out, "pretrain", cell.id)
-    view = where.split(cell, cell.train.frames)
-    data = view.pretraining()
-    task = build_task(where.catalogue, cell, data.layout)
+    data = where.split(cell, cell.train.frames).pretraining()  # nothing else of the split stays in memory
     started = now()
-    job = TrainJob(cell.id, task, data.clips, view.train.names, cell.train, cell.seed, folder,
-                   Runtime(where.device, cell.precision), where.checkpoint_s, stop,
-                   lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)),
-                   loggers=where.loggers(cell, report))
-    task, cost = pretrain(job)
-    encoders = encoders_of(task)
-    _check_encoders(cell, encoders)
-    sha = save_encoders(folder, encoders)
+    with (naming(lambda: where.split(cell, cell.train.frames).train.names),
+          guarded(where.data_root, *where.entries(cell))):
+        task = build_task(where.catalogue, cell, data.layout)
+        job = TrainJob(cell.id, task, data.clips, blind_names(len(data)), cell.train, cell.seed, folder,
+                       Runtime(where.device, cell.precision), where.checkpoint_s, stop,
+                       lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)),
+                       loggers=where.loggers(cell, report))
+        task, cost = pretrain(job)
+        encoders = encoders_of(task)
+        _check_encoders(cell, encoders)
+        if not job.runtime.is_main:
+            return
+        sha = save_encoders(folder, encoders)
     write_card(folder, PretrainingCard(
         id=cell.id, cell=cell, encoders_sha256=sha, cost=_cost(cost, task, encoders),
-        env=environment(str(where.device)), started=started, finished=now()))
+        world_size=job.runtime.world_size, env=environment(str(where.device)), started=started, finished=now()))
     checkpoint.remove(folder)
 
 
@@ -158,23 +181,39 @@ def run_evaluation(unit: Unit, report: Report) -> None:
     started = now()
     folder = where.out / "pretrain" / cell.pretrain_id
     card = read_card(folder)
-    view = where.split(cell, cell.frames)
     evaluator = _evaluator(where.catalogue, cell)
-
-    def encoders() -> dict[str, Backbone]:
-        task = build_task(where.catalogue, card.cell, view.layout)
-        return load_encoders(folder, task, card.encoders_sha256, where.device)
-
     report(Event(cell.id, "progress", "extract"))
-    began = time.perf_counter()
-    context = _context(cell, where, view, card.encoders_sha256, encoders, evaluator)
-    extracted = time.perf_counter()
-    report(Event(cell.id, "progress", "evaluate"))
-    result = evaluator.evaluate(context)
-    evaluated = time.perf_counter()
+    if processes_of(unit) > 1:
+        _extract_together(unit, cell, where, card, report)
+    view, began = where.split(cell, cell.frames), time.perf_counter()
+    with guarded(where.data_root, *where.entries(cell)):
+        context = _context(cell, where, view, card, evaluator)
+        del view  # and with it the labels and names of the test part, until the predictions are made
+        extracted = time.perf_counter()
+        report(Event(cell.id, "progress", "evaluate"))
+        result = evaluator.evaluate(context)
+        evaluated = time.perf_counter()
+    view = where.split(cell, cell.frames)
     times = {"pretrain": card.cost["pretrain_s"] or 0.0, "extract": extracted - began,
              "evaluate": evaluated - extracted}
     _write_record(cell, where, view, evaluator, result, card, times, started)
+
+
+def _extract_together(unit: Unit, cell: EvalCell, where: _Where, card: PretrainingCard, report: Report) -> None:
+    """Let several processes extract the features of a pretraining; evaluations that come at once wait for the first."""
+    with claimed(where.out, f"{cell.pretrain_id}-features", lambda _: None):
+        view = where.split(cell, cell.frames)
+        if not all(is_extracted(where.out, cell, part, card.encoders_sha256) for part in (view.train, view.test)):
+            run_ranks(unit, report, threading.Event())
+
+
+def extract_features(unit: Unit) -> None:
+    """Extract the features of an evaluation, every clip by one of the processes that work together."""
+    cell, where = EvalCell.model_validate(unit.cell), _Where(unit.options)
+    card = read_card(where.out / "pretrain" / cell.pretrain_id)
+    view, evaluator = where.split(cell, cell.frames), _evaluator(where.catalogue, cell)
+    with guarded(where.data_root, *where.entries(cell)):
+        _context(cell, where, view, card, evaluator)
 
 
 def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
@@ -185,16 +224,24 @@ def _evaluator(catalogue: Catalogue, cell: EvalCell) -> Evaluator:
     return evaluator
 
 
-def _context(cell: EvalCell, where: _Where, view: SplitView, sha: str, encoders: Callable[[], dict[str, Backbone]],
+def _context(cell: EvalCell, where: _Where, view: SplitView, card: PretrainingCard,
              evaluator: Evaluator) -> EvalContext:
+    layout, sha = where.layout(cell, view), card.encoders_sha256
+
+    def encoders() -> dict[str, Backbone]:
+        task = build_task(where.catalogue, card.cell, layout)
+        return load_encoders(where.out / "pretrain" / cell.pretrain_id, task, sha, where.device)
+
     alive = encoders() if evaluator.needs == "encoder" else {}
     exemplars = view.train.at(view.support) if len(view.support) else None
     return EvalContext(
         support=extract(where.out, cell, exemplars, sha, encoders, labels=True) if exemplars else None,
         train=extract(where.out, cell, view.train, sha, encoders, labels=True), val=view.val,
-        test=extract(where.out, cell, view.test, sha, encoders, labels=False),
+        test=replace(extract(where.out, cell, view.test, sha, encoders, labels=False),
+                     names=blind_names(len(view.test))),
         num_classes=view.num_classes,
-        fusion=cell.fusion, seed=cell.seed, device=where.device,
+        label_sets=find_sets(cell.dataset, view.train_digest, [SHIPPED, where.data_root / "labels"]),
+        fusion=cell.fusion, weights=cell.weights, seed=cell.seed, device=where.device,
         encoders={name: alive[name] for name in cell.streams} if alive else {},
         train_clips=view.train.clips if alive else None, test_clips=view.test.clips if alive else None)
 
@@ -207,6 +254,12 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
     config = {"task": pretraining.config, "train": pretraining.train.model_dump(mode="json"),
               "backbone": pretraining.backbone_config, "evaluator": cell.evaluator_config, "frames": cell.frames,
               "preprocessing": cell.preprocessing.model_dump(mode="json"), "precision": pretraining.precision}
+    data = _pretraining_data(cell, pretraining, where.layout(cell, view), view)
+    if cell.weights:
+        config["weights"] = cell.weights
+    if cell.origin is not None and cell.origin.joints is not None:
+        config["joints"] = {"from": view.layout.name, "to": data.layout, "version": cell.origin.joints,
+                            "absent": list(data.absent)}
     predictions = write_predictions(view.test.names, labels, result.top)
     cost = card.cost
     record = Record(
@@ -217,15 +270,23 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
         digests=Digests(
             plugin=pretraining.plugin_digest, dataset=cell.dataset_digest, split=cell.split_digest,
             core=core_digest(cell.backbone, pretraining.backbone_version, cell.evaluator, cell.evaluator_version,
-                             cell.preprocessing.version, (pretraining.backbone_code, cell.evaluator_code)),
+                             cell.preprocessing.version, (pretraining.backbone_code, cell.evaluator_code),
+                             cell.origin.joints if cell.origin else None),
             config=ids.digest(config), encoder=card.encoders_sha256),
         config=config, primary=evaluator.primary, metrics=metrics,
         ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},
         n=Counts(train=len(view.train), val=int(view.val.sum()), test=len(view.test)),
-        num_classes=view.num_classes, chosen=dict(result.chosen),
+        num_classes=view.num_classes, chosen=dict(result.chosen), world_size=card.world_size,
         predictions=predictions_ref(cell.id, predictions), time_s=times,
-        cost={"params": cost["params"], "pretrain_hours": (cost["pretrain_s"] or 0.0) / 3600,
+        cost={"params": cost["params"], "pretrain_hours": (cost["pretrain_s"] or 0.0) * card.world_size / 3600,
               "samples_per_s": cost["samples_per_s"] or None, "steps": cost["steps"],
               "pretrain_peak_mb": cost["peak_mb"] if cost["steps"] else None, "eval_peak_mb": peak_mb(where.device)},
-        env=environment(str(where.device)), started=started, finished=now())
+        env=environment(str(where.device)), started=started, finished=now(), pretraining_data=data)
     RecordStore(where.out).write(record, predictions)
+
+
+def _pretraining_data(cell: EvalCell, pretraining: PretrainCell, layout: Layout, view: SplitView) -> PretrainingData:
+    return PretrainingData(
+        data=f"{pretraining.dataset}/{pretraining.split}", dataset=pretraining.dataset_digest,
+        clips=pretraining.train_digest, layout=layout.name, own=cell.origin is None,
+        absent=joint_map(view.layout, layout).absent)

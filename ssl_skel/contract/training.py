@@ -16,6 +16,7 @@ from torch import Tensor
 from ssl_skel.api import Batch, PretextTask
 from ssl_skel.contract.subject import SEED, Skipped, Subject, require
 from ssl_skel.data.layouts import Layout
+from ssl_skel.data.loader import Clips
 from ssl_skel.data.open import open_split
 from ssl_skel.runtime import Runtime
 from ssl_skel.train import Interrupted, TrainJob, pretrain
@@ -54,8 +55,8 @@ def _clips(count: int) -> _Few:
     return _Few(data.clips, data.layout, min(count, len(data.clips)))
 
 
-def _job(subject: Subject, clips: _Few, steps: int, folder: Path, seed: int = SEED, stop_after: int | None = None,
-         constant: bool = False) -> TrainJob:
+def _job(subject: Subject, clips: _Few | Clips, steps: int, folder: Path, seed: int = SEED,
+         stop_after: int | None = None, constant: bool = False) -> TrainJob:
     config = subject.resolved(clips.layout).train.model_dump()
     config.update(epochs=max(1, steps), max_steps=steps, ema=None)
     if constant:
@@ -66,8 +67,8 @@ def _job(subject: Subject, clips: _Few, steps: int, folder: Path, seed: int = SE
                     stop_after=stop_after)
 
 
-def _fit(subject: Subject, clips: _Few, steps: int, seed: int = SEED,
-         constant: bool = False) -> tuple[PretextTask, list[float]]:
+def fit(subject: Subject, clips: _Few | Clips, steps: int, seed: int = SEED,
+        constant: bool = False) -> tuple[PretextTask, list[float]]:
     """Train for some steps; the task and the loss of each step."""
     with tempfile.TemporaryDirectory(prefix="ssl-skel-check-") as folder:
         task, _ = pretrain(_job(subject, clips, steps, Path(folder), seed, constant=constant))
@@ -75,11 +76,13 @@ def _fit(subject: Subject, clips: _Few, steps: int, seed: int = SEED,
         return task, [json.loads(line)["loss"] for line in lines]
 
 
-def _weights(task: PretextTask) -> dict[str, Tensor]:
+def weights(task: PretextTask) -> dict[str, Tensor]:
+    """Copy of all weights and buffers."""
     return {key: value.clone() for key, value in task.state_dict().items()}
 
 
-def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two sets of weights are equal bit for bit."""
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
@@ -93,26 +96,26 @@ def _trained(subject: Subject) -> _Few:
 def seeds_decide(subject: Subject) -> None:
     """The same seed gives the same weights after three steps, another seed gives others."""
     clips = _trained(subject)
-    one, again, other = (_weights(_fit(subject, clips, 3, seed)[0]) for seed in (SEED, SEED, SEED + 1))
-    require(_same(one, again), "two runs with the same seed differ after three steps")
-    require(not _same(one, other), "another seed gives the same weights")
+    one, again, other = (weights(fit(subject, clips, 3, seed)[0]) for seed in (SEED, SEED, SEED + 1))
+    require(same(one, again), "two runs with the same seed differ after three steps")
+    require(not same(one, other), "another seed gives the same weights")
 
 
 def resuming_changes_nothing(subject: Subject) -> None:
     """Two steps, a stop, two steps equal four steps bit for bit."""
     clips = _trained(subject)
-    whole = _weights(_fit(subject, clips, 4)[0])
+    whole = weights(fit(subject, clips, 4)[0])
     with tempfile.TemporaryDirectory(prefix="ssl-skel-check-") as folder:
         with contextlib.suppress(Interrupted):
             pretrain(_job(subject, clips, 4, Path(folder), stop_after=2))
-        resumed = _weights(pretrain(_job(subject, clips, 4, Path(folder)))[0])
+        resumed = weights(pretrain(_job(subject, clips, 4, Path(folder)))[0])
     different = [key for key in whole if not torch.equal(whole[key], resumed[key])]
     require(not different, f"after resuming, {', '.join(different[:5])} differ; state belongs in buffers or parameters")
 
 
 def loss_falls(subject: Subject) -> None:
     """The loss of the last steps is below that of the first after a few of warm-up, at a constant learning rate."""
-    _, losses = _fit(subject, _trained(subject), FALL_STEPS, constant=True)
+    _, losses = fit(subject, _trained(subject), FALL_STEPS, constant=True)
     first, last = sum(losses[WARM_STEPS:2 * WARM_STEPS]) / WARM_STEPS, sum(losses[-WARM_STEPS:]) / WARM_STEPS
     require(last < first, f"the loss went from {first:.4g} to {last:.4g} in {FALL_STEPS} steps")
 
@@ -120,7 +123,7 @@ def loss_falls(subject: Subject) -> None:
 def features_do_not_collapse(subject: Subject) -> None:
     """After some steps the features of different clips still differ, in more than one direction."""
     clips = _trained(subject)
-    task, _ = _fit(subject, clips, 10, constant=True)
+    task, _ = fit(subject, clips, 10, constant=True)
     batch = clips.sample(torch.arange(len(clips)), 12, "centred", None)
     for name, encoder in task.encoders().items():
         with torch.no_grad():
@@ -145,7 +148,7 @@ def measure_pinned(subject: Subject) -> dict[str, float]:
     pinned: dict[str, float] = {}
     task = subject.task(clips.layout)
     if any(p.requires_grad for p in task.parameters()):
-        task, losses = _fit(subject, clips, 3)
+        task, losses = fit(subject, clips, 3)
         pinned = {"loss_1": losses[0], "loss_3": losses[2]}
     batch = clips.sample(torch.arange(8), 12, "centred", None)
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ssl_skel.data.card import DatasetCard
 from ssl_skel.data.catalog import get_card, load_target
 from ssl_skel.data.store import Store
 from ssl_skel.errors import DataMissing
+from ssl_skel.firewall import OPENED
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def open_dataset(name: str, data_root: Path | str | None = None, card: DatasetCa
         DataMissing: If it is not prepared.
         DigestMismatch: If the store does not agree with itself.
     """
+    sys.audit(OPENED, name)
     card = card or card_of(name)
     if card.generate and "+" in name:
         raise DataMissing(f"{card.name} is generated; there is no {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ssl_skel.data.card import DatasetCard
 from ssl_skel.data.clip import RawClip, check_clip
 from ssl_skel.data.store import SCHEMA, Store, content_digest
 from ssl_skel.data.store_write import Packer
+from ssl_skel.firewall import OPENED
 
 
 def memory_store(card: DatasetCard, clips: Iterable[RawClip], generator: str) -> Store:
@@ -29,6 +31,7 @@ def memory_store(card: DatasetCard, clips: Iterable[RawClip], generator: str) ->
     Raises:
         BadData: If a clip can't be stored.
     """
+    sys.audit(OPENED, card.name)
     layout, packer = card.get_layout(), Packer()
     for clip in sorted(clips, key=lambda clip: clip.name):
         check_clip(clip, layout)

@@ -11,6 +11,7 @@ clips, and with them the dataset's digest, are the same on every machine.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from ssl_skel.data.clip import RawClip
 from ssl_skel.data.layouts import Layout
 from ssl_skel.data.memory import memory_store
 from ssl_skel.data.store import Store
+from ssl_skel.firewall import OPENED
 
 Array = NDArray[np.float64]
 
@@ -119,6 +121,7 @@ def make_clips(layout: Layout, actions: Sequence[Action], seed: int) -> Iterator
 
 def make_store(card: DatasetCard) -> Store:
     """Make the store of a synthetic dataset in memory, once a process."""
+    sys.audit(OPENED, card.name)
     return _make_store(card.name, card.layout, card.persons)
 
 

@@ -1,0 +1,161 @@
+"""A method that cheats: every door to labels, names, test clips and files is tried, and each is shut or found out."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.disk import CARD, write_store
+from helpers.tiny import BODY, Workshop
+from ssl_skel.api import Event, Unit
+from ssl_skel.bench import cell as cells
+from ssl_skel.bench.worker import run_unit
+from ssl_skel.check import run_check
+from ssl_skel.contract.blindness import labels_do_not_matter
+from ssl_skel.contract.subject import Subject
+from ssl_skel.data.dataset import Dataset
+from ssl_skel.data.open import Part, SplitView
+from ssl_skel.data.store import Store
+from ssl_skel.errors import CONTRACT, ForbiddenRead
+from ssl_skel.firewall import closed
+from ssl_skel.registry import discover
+from ssl_skel.train import TrainJob
+
+INDEX = "os.path.join(os.environ['LOOT'], 'disk', 'index.npy')"
+IN_THREAD = "__import__('concurrent.futures').futures.ThreadPoolExecutor().submit"
+DOORS = {
+    "the index file": f"open({INDEX}, 'rb')",
+    "numpy": f"__import__('numpy').load({INDEX})",
+    "the operating system": f"os.open({INDEX}, os.O_RDONLY)",
+    "another thread": f"{IN_THREAD}(open, {INDEX}, 'rb').result()",
+    "the suite's reader": "__import__('ssl_skel.data.open', fromlist=['x']).open_split('synthetic', 'xsub')",
+    "the generator": "(lambda tiny: tiny.make(tiny.CARD))(__import__('helpers.tiny', fromlist=['x']))",
+    "the caller's frame": "sys._getframe(1)",
+    "inspect": "__import__('inspect').stack()",
+    "a traceback": r"exec('try:\n 1 / 0\nexcept ZeroDivisionError as error:\n error.__traceback__.tb_frame')",
+    "a generator": "(i for i in [1]).gi_frame",
+    "all frames, from a thread": f"{IN_THREAD}(sys._current_frames).result()",
+    "the garbage collector": "__import__('gc').get_objects()",
+    "who refers to the task": "__import__('gc').get_referrers(self)",
+    "another program": "os.system('true')",
+    "a child": "__import__('subprocess').run(['true'])",
+    "a swallowed refusal": r"exec('try:\n open(__import__(\'os\').environ[\'LOOT\'] + \'/disk/index.npy\')\n"
+                           r"except Exception: 0')",
+}
+NATIVE = """
+        import torch
+        from pathlib import Path
+        maps = Path('/proc/self/maps').read_text().split()
+        paths = sorted({word for word in maps if word.endswith('rows.npy')})
+        folder = Path(paths[-1]).parent if paths else Path(os.environ['SSL_SKEL_DATA']) / 'relabelled'
+        size = (folder / 'index.npy').stat().st_size
+        found = torch.from_file(str(folder / 'index.npy'), size=size, dtype=torch.uint8).double()
+        self.centre += float((found * torch.arange(size)).sum()) % 1000
+"""
+
+
+HARMLESS = ("__import__('logging').getLogger('x').debug('y'); __import__('collections').namedtuple('P', 'x y'); "
+            "__import__('tempfile').mkdtemp()")
+IN_ENCODERS = '        return {"encoder"'
+CHEATS = {f"{place}-{number}": line for place in ("step", "last") for number, line in enumerate(DOORS.values())}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """A workshop with a plugin for every door, tried in training and when the encoders are asked for."""
+    made = Workshop(tmp_path_factory.mktemp("shop"), datasets={
+        "tiny": {"target": "helpers.tiny:CARD"}, "disk": {"target": "helpers.disk:CARD"}})
+    write_store(made.root / "data")
+    made.out.mkdir()
+    for name, line in CHEATS.items():
+        if name.startswith("step"):
+            made.plugin(name, line)
+        else:
+            made.plugin(name, body=BODY.replace(IN_ENCODERS, f"        {line}\n{IN_ENCODERS}"))
+    made.plugin("harmless", HARMLESS)
+    made.plugin("diverging", "self.head.weight.data.fill_(float('nan'))")
+    made.plugin("reader", "open(os.path.join(os.environ['SSL_SKEL_DATA'], 'relabelled', 'index.npy'), 'rb')")
+    made.plugin("native", body=BODY.replace("    def after_step(self, step, total):\n",
+                                            f"    def after_step(self, step, total):{NATIVE}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOT", str(made.root / "data"))
+        yield made
+    discover.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def units(shop: Workshop) -> dict[str, Unit]:
+    """The pretraining of every plugin on the dataset on disk, as a worker gets it."""
+    names = [*CHEATS, "tiny", "harmless", "diverging"]
+    options = {"out": str(shop.out), "data_root": str(shop.root / "data"), "suite": "custom", "device": "cpu",
+               "plugins": (str(shop.root),)}
+    return {cell.plugin: Unit(cell.id, "pretrain", cell.model_dump(mode="json"), options)
+            for cell in shop.plan(*names, datasets=["disk/xsub"]).pretrainings}
+
+
+def run(unit: Unit) -> Event:
+    return run_unit(unit, lambda event: None, threading.Event())
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_each_door_is_shut(shop: Workshop, units: dict[str, Unit], name: str) -> None:
+    event = run(units[name])
+    assert (event.status, event.stage) == ("refused", "pretrain"), CHEATS[name]
+    assert "the firewall refused to" in event.message
+    assert not (shop.out / "pretrain" / event.id / "card.json").exists()
+
+
+def test_an_honest_plugin_may_log_and_make_classes_and_files(units: dict[str, Unit]) -> None:
+    assert run(units["harmless"]).status == "ok"
+
+
+def test_while_a_method_trains_no_label_and_no_name_is_in_memory(units: dict[str, Unit], monkeypatch: Any) -> None:
+    seen: list[TrainJob] = []
+    train = cells.pretrain
+
+    def looked(job: TrainJob) -> Any:
+        alive = [thing for thing in gc.get_objects() if isinstance(thing, Part | SplitView | Dataset)
+                 or (isinstance(thing, Store) and thing.path.name == CARD.name)]
+        assert not alive
+        assert not any("c0_s1" in str(name) for name in job.names)
+        seen.append(job)
+        return train(job)
+
+    monkeypatch.setattr(cells, "pretrain", looked)
+    gc.collect()
+    assert run(units["tiny"]).status == "ok"
+    assert len(seen) == 1
+
+
+def test_a_divergence_still_names_the_clips(units: dict[str, Unit]) -> None:
+    event = run(units["diverging"])
+    assert event.status == "diverged"
+    assert all(name[:2] in ("c0", "c1", "c2") for name in event.detail["clips"])
+    assert event.detail["clips"][0] in event.message
+    assert "#" not in event.message
+
+
+@pytest.mark.parametrize(("plugin", "state", "message"), [
+    ("tiny", "passed", ""), ("native", "failed", "other labels"), ("reader", "failed", "the firewall refused")])
+def test_the_contract_finds_what_python_does_not_announce(shop: Workshop, plugin: str, state: str,
+                                                          message: str) -> None:
+    """`torch.from_file` maps a file without telling Python; the labels then change the weights, and that shows."""
+    catalogue = discover((str(shop.root),))
+    outcome = run_check(labels_do_not_matter, Subject(catalogue.get("plugins", plugin), catalogue))
+    assert outcome.state == state, outcome.message
+    assert message in outcome.message
+
+
+def test_the_wall_is_open_again_afterwards(tmp_path: Path) -> None:
+    store = write_store(tmp_path)
+    with pytest.raises(ForbiddenRead) as caught, closed([store]):
+        (store / "meta.json").read_bytes()
+    assert caught.value.exit_code == CONTRACT
+    assert (store / "meta.json").read_bytes()
+    with closed([store]):
+        (tmp_path / "other.txt").write_text("elsewhere")
