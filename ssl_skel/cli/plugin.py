@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from ssl_skel.registry import KINDS, Catalogue, Entry, discover
 
 if TYPE_CHECKING:
     from ssl_skel.contract.subject import Subject
+
+WIDTH = 150
+"""Of a table that goes to a file or a pipe."""
 
 COLUMNS = ("name", "version", "family", "origin", "state", "summary")
 
@@ -54,7 +58,7 @@ def list_(kind: str, really: bool, plugin_paths: tuple[str, ...], as_json: bool)
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(row["brought"] if cell == "origin" else row[cell])) for cell in columns))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
     for origin in dict.fromkeys(row["origin"] for row in rows):
         names = ", ".join(row["name"] for row in rows if row["origin"] == origin)
