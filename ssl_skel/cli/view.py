@@ -59,12 +59,14 @@ def cloud(dataset: str, clip: str, frames: int, preprocessing: str, turn: float,
     from ssl_skel.view.camera import Camera
     from ssl_skel.view.cloud import draw_cloud
     from ssl_skel.view.page import render_page
-    from ssl_skel.view.scene import find_clip, load_scene
+    from ssl_skel.view.scene import find_clip, load_batch, make_scene
     from ssl_skel.view.style import styled
 
     path = output.picture_path(out, "cloud", dataset, clip, suffixes=(*output.PICTURES, ".html"))
     opened = open_dataset(dataset, data_root)
-    scene = load_scene(dataset, opened, find_clip(opened, clip), frames=frames, preprocessing=preprocessing)
+    position = find_clip(opened, clip)
+    batch = load_batch(opened, position, frames=frames, preprocessing=preprocessing)
+    scene = make_scene(dataset, opened, position, batch)
     if path.suffix.lower() == ".html":
         click.echo(f"wrote {output.write(path, render_page(scene))}")
         return

@@ -35,12 +35,18 @@ def frame_of(*papers: Floats) -> tuple[float, float, float, float]:
 def prepare(axes: Axes, frame: tuple[float, float, float, float]) -> None:
     """Set equal scales; the limits are those of `frame_of`, widened about their middle to the shape of the axes."""
     style.bare(axes)
-    place, (width, height) = axes.get_position(), axes.figure.get_size_inches()
+    place, (width, height) = axes.get_position(), figure_size(axes)
     shape = (place.width * width) / (place.height * height)
     size = max((frame[1] - frame[0]) / shape, frame[3] - frame[2])
     x, y = (frame[0] + frame[1]) / 2, (frame[2] + frame[3]) / 2
     axes.set_xlim(x - size * shape / 2, x + size * shape / 2)
     axes.set_ylim(y - size / 2, y + size / 2)
+
+
+def figure_size(axes: Axes) -> tuple[float, float]:
+    """Width and height of the figure that holds the axes, in inches."""
+    width, height = axes.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
+    return float(width), float(height)
 
 
 def points(axes: Axes, camera: Camera, xyz: Floats, colours: Any, size: float = 7.0, alpha: float = 1.0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from ssl_skel.data.dataset import Dataset
 from ssl_skel.data.layouts import Layout
 from ssl_skel.errors import UsageMistake
+
+if TYPE_CHECKING:
+    from ssl_skel.api import Batch
 
 Points = NDArray[np.float32]
 
@@ -81,15 +84,17 @@ def _nearest(names: list[str], name: str) -> str:
     return f"Its {len(names)} clips are named like {names[0]!r}; a position from 0 to {len(names) - 1} will do, too."
 
 
-def load_scene(name: str, dataset: Dataset, position: int, *, frames: int, preprocessing: str = "") -> Scene:
-    """Load a clip as the method sees it in evaluation.
+def load_batch(dataset: Dataset, position: int, *, frames: int, preprocessing: str = "") -> Batch:
+    """Load a clip as the method sees it in evaluation, in recorded axes.
 
     Args:
-        name: Of the dataset, with the suffix of a variant.
         dataset: Opened.
         position: In the store's index.
         frames: T.
         preprocessing: Family; "" for the dataset's default.
+
+    Returns:
+        A batch of one.
 
     Raises:
         UnknownName: If there is no such family.
@@ -104,39 +109,61 @@ def load_scene(name: str, dataset: Dataset, position: int, *, frames: int, prepr
     family = get_family(preprocessing or card.preprocessing)
     clips = load_clips(store, np.array([position]), family, scale=card.scale, frames=frames)
     batch = clips.batch(torch.tensor([0]))
-    entry = store.index[position]
+    if not bool(batch.valid.any()):
+        name = store.index[position]["name"].decode()
+        raise UsageMistake(f"clip {name} of {card.name} holds no valid joint", "Choose another.")
+    return batch
+
+
+def make_scene(name: str, dataset: Dataset, position: int, batch: Batch) -> Scene:
+    """Stand a clip upright.
+
+    Args:
+        name: Of the dataset, with the suffix of a variant.
+        dataset: Opened.
+        position: In the store's index.
+        batch: From `load_batch`.
+    """
+    entry, store = dataset.store.index[position], dataset.store
     xyz, valid = batch.xyz[0].numpy(), batch.valid[0].numpy()
-    if not valid.any():
-        raise UsageMistake(f"clip {entry['name'].decode()} of {name} holds no valid joint", "Choose another.")
-    return Scene(name, entry["name"].decode(), card.classes[int(entry["label"])], int(entry["subject"]),
-                 int(entry["view"]), int(entry["frames"]), store.layout, upright(xyz, valid, store.layout), valid)
+    down = head_down(xyz, valid, store.layout)
+    seen = np.where(valid[..., None], upright(xyz, store.layout, down), 0).astype(np.float32)
+    return Scene(name, entry["name"].decode(), dataset.card.classes[int(entry["label"])], int(entry["subject"]),
+                 int(entry["view"]), int(entry["frames"]), store.layout, seen, valid)
 
 
-def upright(xyz: Points, valid: NDArray[np.bool_], layout: Layout) -> Points:
+def upright(xyz: Points, layout: Layout, down: bool) -> Points:
     """Turn recorded axes into those of the viewer, who stands where the camera stood.
 
     Recorded x grows to the right hand of a person who faces the camera, which the camera sees on its left. Where the
-    vertical points down (heads below feet), the clip is turned about the line of sight, so that nothing is mirrored.
+    vertical points down, the clip is turned about the line of sight, so that nothing is mirrored.
+
+    Args:
+        xyz: (..., 3) recorded.
+        layout: Says which axis is vertical.
+        down: From `head_down`.
+
+    Returns:
+        (..., 3): right, away, up.
+    """
+    up, side, away = layout.up, 0, 3 - layout.up
+    sign = -1.0 if down else 1.0
+    return np.stack([-sign * xyz[..., side], xyz[..., away], sign * xyz[..., up]], axis=-1).astype(np.float32)
+
+
+def head_down(xyz: Points, valid: NDArray[np.bool_], layout: Layout) -> bool:
+    """Whether the recorded vertical points down: heads lie below feet.
 
     Args:
         xyz: (..., V, 3) recorded.
         valid: (..., V) bool.
-        layout: Says which axis is vertical.
-
-    Returns:
-        (..., V, 3): right, away, up.
+        layout: Names the head; the last joint of a leg is its foot.
     """
-    up, side, away = layout.up, 0, 3 - layout.up
-    sign = -1.0 if _head_down(xyz, valid, layout) else 1.0
-    seen = np.stack([-sign * xyz[..., side], xyz[..., away], sign * xyz[..., up]], axis=-1)
-    return np.where(valid[..., None], seen, 0).astype(np.float32)
-
-
-def _head_down(xyz: Points, valid: NDArray[np.bool_], layout: Layout) -> bool:
     feet = [part[-1] for part in layout.parts[3:]]
-    head = layout.joints.index("head")
-    heights: list[Any] = []
-    for joints in ([head], feet):
+    heights = []
+    for joints in ([layout.joints.index("head")], feet):
         chosen = xyz[..., joints, layout.up][valid[..., joints]]
-        heights.append(chosen.mean() if chosen.size else None)
-    return None not in heights and bool(heights[0] < heights[1])
+        if not chosen.size:
+            return False
+        heights.append(float(chosen.mean()))
+    return heights[0] < heights[1]

@@ -9,7 +9,7 @@ import numpy as np
 from ssl_skel.errors import BadData
 from ssl_skel.view import draw, style
 from ssl_skel.view.camera import Camera
-from ssl_skel.view.scene import Points, upright
+from ssl_skel.view.scene import head_down, upright
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def draw_sheet(name: str, dataset: Dataset, clips: int) -> Figure:
         _label(figure, left / width, 1 - (top + CELL / 2) / height, dataset.card.classes[label], f"{count} clips")
         for column, position in enumerate(chosen):
             place = ((left + LABEL + column * CELL) / width, 1 - (top + CELL) / height, CELL / width, CELL / height)
-            _cell(figure.add_axes(place), dataset, position)
+            draw_clip(figure.add_axes(place), dataset, position)
     return figure
 
 
@@ -75,10 +75,16 @@ def _label(figure: Figure, x: float, y: float, name: str, below: str) -> None:
     figure.text(x, y, below, va="top", size=7.5, color=style.QUIET)
 
 
-def _cell(axes: Axes, dataset: Dataset, position: int) -> None:
-    """Draw a raw clip from where it was recorded, moments side by side in one frame."""
+def draw_clip(axes: Axes, dataset: Dataset, position: int) -> None:
+    """Draw a raw clip from where it was recorded, a few moments in one picture, the later the darker.
+
+    Args:
+        axes: Where.
+        dataset: Opened.
+        position: In the store's index.
+    """
     clip, layout = dataset.store.clip(position), dataset.store.layout
-    seen: Points = upright(clip.xyz, clip.valid, layout)
+    seen = upright(clip.xyz, layout, head_down(clip.xyz, clip.valid, layout))
     filled = np.flatnonzero(clip.valid.any(axis=(0, 2)))
     camera = Camera(turn=0.0, lift=8.0)
     style.bare(axes)
