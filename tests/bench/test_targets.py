@@ -205,3 +205,18 @@ def test_a_second_run_has_nothing_to_do(matrix: Workshop) -> None:
     before = results(matrix.out)
     assert matrix.run_here(matrix.plan(suite="matrix"), threads=1) == 0
     assert results(matrix.out) == before
+
+
+@pytest.mark.parametrize(("line", "why"), [
+    ("self.encoder.outer.weight.data.zero_()", "has the same features for all 27 training clips"),
+    ("step < total or self.encoder.outer.bias.data.fill_(float('nan'))", "has NaN or infinite features for 27 clip(s)")])
+def test_an_encoder_that_tells_nothing_is_a_failure_and_no_number(tmp_path: Path, line: str, why: str) -> None:
+    shop = Workshop(tmp_path, datasets=DATASETS)
+    shop.plugin("dull", line)
+    evaluators = ("linear", "knn", "retrieval", "cluster", "fewshot")
+    assert shop.run_here(shop.plan("dull", datasets=["tiny"], targets=["tiny", "tiny-20"], evaluators=evaluators)) == 1
+    store = RecordStore(shop.out)
+    assert store.all() == []
+    failures = store.failures()
+    assert len(failures) == 2 * len(evaluators)
+    assert all(why in failure.message and failure.status == "refused" for failure in failures)
