@@ -10,11 +10,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_skel.data.layouts import Layout
 
-__all__ = ["share"]
+__all__ = ["draws_by_process", "share"]
+
+_RATES = ("p", "drop_prob", "dropout")
 
 
 def share(views: Any, size: int, part: int, parts: int) -> Any:
@@ -46,3 +48,12 @@ def share(views: Any, size: int, part: int, parts: int) -> Any:
                   for field in dataclasses.fields(views) if field.init}
         return dataclasses.replace(views, **fields)
     return views
+
+
+def draws_by_process(task: nn.Module) -> bool:
+    """Whether a task draws inside its networks (dropout, stochastic depth), where each process makes its own draws.
+
+    Everything else that is drawn is drawn for the whole batch, alike in every process.
+    """
+    rates = (getattr(module, name, 0) for module in task.modules() for name in _RATES)
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)

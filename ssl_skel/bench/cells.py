@@ -41,9 +41,11 @@ class PretrainCell(_Cell):
         train_digest: Names of the training clips.
         stream_sets: Sets of encoders to be evaluated; not in the id.
         backbone_code: Digest of a backbone that the suite does not ship, with its distribution; else empty.
+        world_size: Processes that train together, where each makes draws of its own (dropout) and their number can
+            so change the weights by more than rounding; else 0.
     """
 
-    _later: ClassVar[tuple[str, ...]] = ("backbone_code",)
+    _later: ClassVar[tuple[str, ...]] = ("backbone_code", "world_size")
 
     id: str = ""
     plugin: str
@@ -64,6 +66,7 @@ class PretrainCell(_Cell):
     train_digest: str
     stream_sets: tuple[tuple[str, ...], ...]
     backbone_code: str = ""
+    world_size: int = Field(0, ge=0)
 
     def identity(self) -> dict[str, Any]:
         """What the id is a hash of: everything that can change a weight, and nothing else."""
@@ -111,9 +114,10 @@ class EvalCell(_Cell):
         dataset: Tested on, as is `split`.
         origin: Where the encoders come from; None for the split's own training part.
         evaluator_code: Digest of an evaluator that the suite does not ship, with its distribution; else empty.
+        weights: Of the streams whose scores are added up; empty where all count the same.
     """
 
-    _later: ClassVar[tuple[str, ...]] = ("evaluator_code",)
+    _later: ClassVar[tuple[str, ...]] = ("evaluator_code", "weights")
 
     id: str = ""
     pretrain_id: str
@@ -133,6 +137,7 @@ class EvalCell(_Cell):
     dataset_digest: str
     split_digest: str
     evaluator_code: str = ""
+    weights: dict[str, float] = {}
     origin: Origin | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -190,6 +195,14 @@ class Plan(Model):
     refused: tuple[Refusal, ...] = ()
     missing: dict[str, str] = Field({})
     warnings: tuple[str, ...] = ()
+
+    def shard(self, number: int, count: int) -> Plan:
+        """Every `count`-th pretraining, from the `number`-th (counted from 1), with all of its evaluations."""
+        pretrainings = self.pretrainings[number - 1::count]
+        kept = {cell.id for cell in pretrainings}
+        return self.model_copy(update={
+            "pretrainings": pretrainings,
+            "evaluations": tuple(cell for cell in self.evaluations if cell.pretrain_id in kept)})
 
     def pretraining(self, pretrain_id: str) -> PretrainCell:
         """The pretraining with this id."""

@@ -1,12 +1,14 @@
 """Claims: of all the runs that share an output folder, one at a time works on a cell.
 
-A claim is an empty file ``claims/<cell>.<host>.<pid>.<start>``. Whoever wants a cell makes a file of its own and then
-looks for others; if there is a living one it takes its own back and waits. Both of two that come at once may step
-back, but never do both go on; and since no two claims share a name, removing a dead one can't hit a living one. That
-holds on a network file system too: it needs nothing of it but that a file that was made is seen afterwards.
+A claim is a file ``claims/<cell>.<host>.<pid>.<start>``; in it stands, for people, on which host, by which process and
+since when. Whoever wants a cell makes a file of its own and then looks for others; if there is a living one it takes
+its own back and waits. Both of two that come at once may step back, but never do both go on; and since no two claims
+share a name, removing a dead one can't hit a living one. That holds on a network file system too: it needs nothing of
+it but that a file that was made is seen afterwards.
 
 A claim lives as long as its process, which can be asked on the same host, and elsewhere as long as its file is
-touched every few seconds. Ages are measured by the file system's clock.
+touched every few seconds. Ages are measured by the file system's clock; as that may jump, a claim that looks dead, or
+comes from the future, is watched for a while before it counts as dead.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from ssl_skel.fsio import make_folder, output_error
 BEAT_S = 5.0
 """Seconds between two touches of a held claim."""
 STALE_S = 60.0
-"""A claim of another host that was not touched for so long is dead."""
+"""A claim of another host that was not touched for so long looks dead."""
+WATCH_S = 15.0
+"""It is dead if it is not touched in so many seconds of our own either."""
 POLL_S = 0.5
 
 
@@ -47,7 +51,7 @@ def claimed(out: Path, cell_id: str, waiting: Callable[[str], None]) -> Iterator
         OutputError: If the folder can't be written.
     """
     folder = make_folder(out, "claims")
-    own = folder / f"{cell_id}.{_host()}.{os.getpid()}.{_started(os.getpid())}"
+    own = folder / f"{cell_id}.{host_mark()}.{os.getpid()}.{started(os.getpid())}"
     waited = False
     while holder := _try(own):
         waited = True
@@ -65,7 +69,8 @@ def claimed(out: Path, cell_id: str, waiting: Callable[[str], None]) -> Iterator
 def _try(own: Path) -> str:
     """Make the claim unless another lives; returns the name of that one, or nothing."""
     try:
-        own.touch(exist_ok=False)
+        with own.open("x", encoding="utf-8") as handle:
+            handle.write(f"{platform.node()} {os.getpid()} {time.time():.0f}")
         now = own.stat().st_mtime
         for other in own.parent.glob(f"{own.name.partition('.')[0]}.*"):
             if other != own and _lives(other, now):
@@ -84,12 +89,23 @@ def _lives(claim: Path, now: float) -> bool:
     if len(parts) != 4:
         return False
     _, host, pid, start = parts
-    if host == _host():
-        return pid.isdigit() and _started(int(pid)) == start
+    if host == host_mark():
+        return pid.isdigit() and started(int(pid)) == start
     try:
-        return now - claim.stat().st_mtime < STALE_S
+        touched = claim.stat().st_mtime
+        return abs(now - touched) < STALE_S or _beats(claim, touched)
     except FileNotFoundError:
         return False  # released while we looked
+
+
+def _beats(claim: Path, touched: float) -> bool:
+    """Whether a claim is touched while we watch it."""
+    until = time.monotonic() + WATCH_S
+    while time.monotonic() < until:
+        time.sleep(min(POLL_S, WATCH_S))
+        if claim.stat().st_mtime != touched:
+            return True
+    return False
 
 
 def _beat(claim: Path, released: threading.Event) -> None:
@@ -107,7 +123,7 @@ def _drop(claim: Path) -> None:
         claim.unlink()
 
 
-def _host() -> str:
+def host_mark() -> str:
     """Names what process ids are counted in: this boot of this host, or this container."""
     marks = [platform.node()]
     with contextlib.suppress(OSError):
@@ -116,7 +132,7 @@ def _host() -> str:
     return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:12]
 
 
-def _started(pid: int) -> str:
+def started(pid: int) -> str:
     """When a process started, so that a later one with the same id is told from it; empty if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

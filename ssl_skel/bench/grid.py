@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -9,6 +10,7 @@ from typing import Any, Literal, get_args
 from ssl_skel.api import Event, Executor, Unit
 from ssl_skel.bench.cards import is_pretrained
 from ssl_skel.bench.cells import EvalCell, Plan, PretrainCell
+from ssl_skel.bench.holders import held
 from ssl_skel.bench.provenance import environment
 from ssl_skel.bench.record import Failure, FailureStatus
 from ssl_skel.bench.store import RecordStore
@@ -54,6 +56,7 @@ class Grid:
         self.listen: Listener = listen or (lambda name, values: None)
         self.report = GridReport()
         self.running: dict[str, PretrainCell | EvalCell] = {}
+        self.shared: set[str] = set()
 
     def run(self) -> GridReport:
         """Run to the end, or until `interrupt`."""
@@ -71,6 +74,8 @@ class Grid:
                 self._submit(ready, pretrains)
                 if not self.running and not ready and not pretrains:
                     break
+                if not self.running:
+                    time.sleep(0.5)  # another run holds all that is left
                 for event in self.executor.wait(0.5):
                     self._handle(event)
                 if self.fail_fast and self.report.failed:
@@ -128,10 +133,14 @@ class Grid:
         return free
 
     def _submit(self, ready: list[PretrainCell | EvalCell], pretrains: list[PretrainCell]) -> None:
-        while len(self.running) < self.executor.slots and (ready or pretrains):
-            cell = ready.pop(0) if ready else pretrains.pop(0)
+        """Fill the slots, evaluations first; what another run is at work on is left for later."""
+        free = self.executor.slots - len(self.running)
+        elsewhere = held(self.store.root) if free > 0 and (ready or pretrains) else {}
+        self.shared |= {cell.id for cell in (*ready, *pretrains) if cell.id in elsewhere}
+        for cell in [cell for cell in (*ready, *pretrains) if cell.id not in elsewhere][:max(0, free)]:
+            (pretrains if isinstance(cell, PretrainCell) else ready).remove(cell)  # type: ignore[arg-type]
             kind: Literal["pretrain", "evaluate"] = "pretrain" if isinstance(cell, PretrainCell) else "evaluate"
-            options = {**self.options, "again": self.rerun == "all"}
+            options = {**self.options, "again": self.rerun == "all" and cell.id not in self.shared}
             unit = Unit(cell.id, kind, cell.model_dump(mode="json"), options)
             self.running[cell.id] = cell
             self.listen("begin", {"id": cell.id, "kind": kind, "title": cell.title})

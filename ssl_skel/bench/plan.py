@@ -12,9 +12,10 @@ from ssl_skel.bench.cells import EvalCell, Origin, Plan, Preprocessing, Pretrain
 from ssl_skel.bench.resolve import Resolved, Settings, resolve
 from ssl_skel.bench.targets import Evaluation, Target, check_encoder, is_own, origin_of, usable
 from ssl_skel.data.open import SplitView, open_split
-from ssl_skel.errors import DATA, SkelError, UsageMistake
+from ssl_skel.errors import DATA, SkelError, UnknownName, UsageMistake
 from ssl_skel.registry import Catalogue
 from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
+from ssl_skel.sharing import draws_by_process
 from ssl_skel.yamlio import validate
 
 __all__ = ["EvalCell", "Plan", "PlanRequest", "PretrainCell", "make_plan"]
@@ -30,6 +31,7 @@ class PlanRequest:
         data_root: Folder of the prepared datasets.
         precision: Resolved precision.
         settings: ``--set`` values.
+        processes: That share the work of a cell.
     """
 
     suite: Suite
@@ -37,6 +39,7 @@ class PlanRequest:
     data_root: Path
     precision: str
     settings: Settings = field(default_factory=Settings)
+    processes: int = 1
 
 
 def make_plan(request: PlanRequest, catalogue: Catalogue) -> Plan:
@@ -90,14 +93,26 @@ class _Planner:
             try:
                 resolved = resolve(self.catalogue, self.suite, entry, view.dataset.card.name, view.layout,
                                    self.request.settings)
-                _check_batch(resolved, view)
-                planned = [_pretraining(self.request, self.catalogue, entry, resolved, view, seed)
-                           for seed in self.suite.seeds]
+                _check_batch(resolved, view, self.request.processes)
+                _check_weights(entry, resolved)
+                planned = self._pretrainings(entry, resolved, view)
             except SkelError as error:
                 self._refuse(entry.plugin, reference, error)
                 continue
             for target in targets:
                 self._test(entry, resolved, planned, (reference, view), target)
+
+    def _pretrainings(self, entry: SuiteEntry, resolved: Resolved, view: SplitView) -> list[PretrainCell]:
+        """One cell a seed; several processes are part of what it is only where they can change its weights."""
+        cells = [_pretraining(self.request, self.catalogue, entry, resolved, view, seed) for seed in self.suite.seeds]
+        processes = self.request.processes
+        if processes == 1 or not resolved.train.epochs:
+            return cells
+        from ssl_skel.bench.cell import build_task
+
+        if not draws_by_process(build_task(self.catalogue, cells[0], view.layout)):
+            return cells
+        return [cell.model_copy(update={"world_size": processes}).with_id() for cell in cells]
 
     def _test(self, entry: SuiteEntry, resolved: Resolved, planned: list[PretrainCell], trained: tuple[str, SplitView],
               target: Target) -> None:
@@ -111,7 +126,7 @@ class _Planner:
             self._refuse(entry.plugin, f"{reference} to {target.reference}", error)
             return
         for cell in planned:
-            for one in _evaluations(self.request, cell, resolved, target, origin):
+            for one in _evaluations(self.request, entry, cell, resolved, target, origin):
                 self.pretrainings.setdefault(cell.id, cell)
                 self.cells.setdefault(one.id, one)
 
@@ -183,10 +198,22 @@ def _references(catalogue: Catalogue, asked: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _check_batch(resolved: Resolved, view: SplitView) -> None:
+def _check_batch(resolved: Resolved, view: SplitView, processes: int) -> None:
     batch, clips = resolved.train.batch, len(view.train)
-    if batch > clips and resolved.train.epochs:
+    if not resolved.train.epochs:
+        return
+    if batch > clips:
         raise UsageMistake(f"a batch of {batch} is larger than the {clips} training clips", "Lower train.batch.")
+    if batch % (processes * resolved.train.accumulate):
+        micro = f"{resolved.train.accumulate} micro-batches in " if resolved.train.accumulate > 1 else ""
+        raise UsageMistake(f"a batch of {batch} can't be dealt to {micro}{processes} processes equally",
+                           "Choose another --gpus-per-cell, or set train.batch.")
+
+
+def _check_weights(entry: SuiteEntry, resolved: Resolved) -> None:
+    known = {name for streams in resolved.stream_sets for name in streams}
+    if wrong := sorted(set(entry.weights) - known):
+        raise UnknownName("encoder to weigh", wrong[0], known)
 
 
 def _warnings(view: SplitView) -> list[str]:
@@ -215,12 +242,13 @@ def _pretraining(request: PlanRequest, catalogue: Catalogue, entry: SuiteEntry, 
         stream_sets=resolved.stream_sets, backbone_code=resolved.backbone.outside_code()).with_id()
 
 
-def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Resolved, target: Target,
-                 origin: Origin | None) -> Iterator[EvalCell]:
+def _evaluations(request: PlanRequest, entry: SuiteEntry, pretraining: PretrainCell, resolved: Resolved,
+                 target: Target, origin: Origin | None) -> Iterator[EvalCell]:
     view = target.view
     for evaluation in target.evaluations:
         for streams in resolved.stream_sets:
             for fusion in ("single",) if len(streams) == 1 else request.suite.fusions:
+                weights = entry.weights if fusion == "scores" else {}
                 yield EvalCell(
                     pretrain_id=pretraining.id, plugin=pretraining.plugin, label=pretraining.label,
                     backbone=pretraining.backbone, dataset=view.name, split=view.split.name, seed=pretraining.seed,
@@ -228,4 +256,5 @@ def _evaluations(request: PlanRequest, pretraining: PretrainCell, resolved: Reso
                     evaluator_config=evaluation.config, streams=streams, fusion=fusion,
                     frames=resolved.train.frames, preprocessing=pretraining.preprocessing,
                     dataset_digest=view.dataset_digest, split_digest=view.split_digest,
-                    evaluator_code=evaluation.code, origin=origin).with_id()
+                    evaluator_code=evaluation.code, origin=origin,
+                    weights={name: weights[name] for name in streams if name in weights}).with_id()

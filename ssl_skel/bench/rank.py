@@ -1,8 +1,7 @@
-"""One of the processes that share a cell: ``python -m ssl_skel.bench.rank FOLDER``; `ssl_skel.bench.ranks` starts it."""
+"""One of the processes that share a cell: ``python -m ssl_skel.bench.rank FOLDER``; see `ssl_skel.bench.ranks`."""
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from ssl_skel.api import Event
 from ssl_skel.bench.lifeline import end_with_parent
 from ssl_skel.bench.mailbox import STOP, EventWriter, read_unit
 from ssl_skel.bench.ranks import EVENTS, ending_path
+from ssl_skel.bench.stacks import tell_stacks
 
 _WATCH_S = 0.2
 
@@ -46,8 +46,7 @@ def _watch(path: Path, stop: threading.Event) -> None:
 
 if __name__ == "__main__":
     end_with_parent()
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    tell_stacks()
     code = main(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,22 +8,21 @@ rank 0, the ending of every rank, and a file that asks them to stop. A rank that
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ssl_skel.api import Event, Unit
+from ssl_skel.bench.endings import died
 from ssl_skel.bench.lifeline import PARENT, end_with_parent
 from ssl_skel.bench.mailbox import STOP, EventReader, write_unit
+from ssl_skel.bench.stacks import tell_stacks
 from ssl_skel.fsio import make_folder, write_atomic
 
 EVENTS = "events.jsonl"
@@ -108,11 +107,11 @@ def _ending(unit: Unit, folder: Path, count: int, code: int) -> Event:
     failed = _failures(folder)
     silent = next((rank for rank in failed if rank not in endings), None)
     if silent is not None:
-        return _died(unit, f"process {silent} of {count}", failed[silent], {"rank": silent})
+        return died(unit, f"process {silent} of {count}", failed[silent], detail={"rank": silent})
     bad = [rank for rank, event in endings.items() if event.status not in ("ok", "interrupted")]
     if bad:  # the others follow the first
         return endings[min(bad, key=lambda rank: ending_path(folder, rank).stat().st_mtime_ns)]
-    return _died(unit, f"the launcher of {count} processes", code, {})
+    return died(unit, f"the launcher of {count} processes", code)
 
 
 def _failures(folder: Path) -> dict[int, int]:
@@ -123,18 +122,10 @@ def _failures(folder: Path) -> dict[int, int]:
         return {}
 
 
-def _died(unit: Unit, who: str, code: int, detail: Mapping[str, Any]) -> Event:
-    if code < 0:
-        name = signal.Signals(-code).name
-        return Event(unit.id, "killed", unit.kind, f"{who} was ended by {name}", detail={**detail, "signal": name})
-    return Event(unit.id, "crashed", unit.kind, f"{who} ended by itself with exit code {code} before the cell was done",
-                 detail={**detail, "exit_code": code})
-
-
 def _launch(folder: Path, count: int) -> int:
     """Body of the launcher."""
     end_with_parent()
-    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    tell_stacks()
     os.environ[PARENT] = str(os.getpid())
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

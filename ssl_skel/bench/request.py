@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.plan import PlanRequest, make_plan
 from ssl_skel.bench.settings import settings_of
@@ -18,7 +20,12 @@ from ssl_skel.yamlio import validate
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line said; empty means the suite's own."""
+    """What the command line said; empty means the suite's own.
+
+    Attributes:
+        processes: That share the work of a cell.
+        remote: Whether cells run on other machines, so that this one need not have the device.
+    """
 
     suite: str | None = None
     names: Sequence[str] = ()
@@ -28,14 +35,16 @@ class Asked:
     evaluators: Sequence[str] = ()
     seeds: Sequence[int] = ()
     settings: Sequence[str] = ()
+    config_files: Sequence[Path] = ()
     precision: str | None = None
     device: str = "auto"
+    processes: int = 1
+    remote: bool = False
 
 
 def plan_of(asked: Asked, catalogue: Catalogue, data_root: Path) -> Plan:
     """Plan what was asked for.
 
-    config_files: Sequence[Path] = ()
     Args:
         asked: The options.
         catalogue: Where names are looked up.

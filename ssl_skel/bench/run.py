@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from ssl_skel import errors, fsio
 from ssl_skel.api import Executor
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.console import make_listener
+from ssl_skel.bench.executors.build import build_executor
 from ssl_skel.bench.grid import Grid, GridReport, Listener
 from ssl_skel.bench.status import write_plan
 from ssl_skel.bench.store import RecordStore
@@ -24,15 +24,26 @@ from ssl_skel.registry import Catalogue
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a run that change no number."""
+    """Options of a run that change no number.
+
+    Attributes:
+        jobs: Cells at once; None leaves it to the executor.
+        threads: CPU threads of each process of a cell; None leaves it to the executor.
+        processes: That share the work of a cell.
+        executor_settings: ``KEY=VALUE`` for the executor.
+        shard: (i, n): only every n-th pretraining, from the i-th, with its evaluations.
+    """
 
     out: Path
     data_root: Path
     plugins: tuple[str, ...] = ()
     loggers: tuple[str, ...] = ()
     device: str = "auto"
-    jobs: int = 1
+    jobs: int | None = None
     threads: int | None = None
+    processes: int = 1
+    executor_settings: tuple[str, ...] = ()
+    shard: tuple[int, int] | None = None
     rerun: str = "missing"
     fail_fast: bool = False
     timeout_h: float | None = None
@@ -41,11 +52,10 @@ class RunOptions:
 
     def for_units(self, suite: str) -> dict[str, Any]:
         """What a worker needs to know, as plain data."""
-        threads = self.threads or max(1, len(os.sched_getaffinity(0)) // self.jobs)
         return {"out": str(self.out.absolute()), "data_root": str(self.data_root.absolute()), "suite": suite,
                 "plugins": [str(Path(p).absolute()) for p in self.plugins], "device": self.device,
                 "loggers": list(self.loggers),
-                "threads": threads, "checkpoint_s": self.checkpoint_s}
+                "threads": self.threads, "processes": self.processes, "checkpoint_s": self.checkpoint_s}
 
 
 def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Executor], options: RunOptions,
@@ -55,7 +65,7 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
     Args:
         plan: What to run.
         catalogue: Where names are looked up.
-        make_executor: Executor class, called with ``jobs`` and ``timeout_h``.
+        make_executor: Executor class, as `build_executor` calls it.
         options: How to run it.
         listen: Told of every event, instead of the terminal.
 
@@ -74,8 +84,11 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
     listen = listen or make_listener(options.as_json)
     for warning in plan.warnings:
         listen("warning", {"message": warning})
-    executor = make_executor(jobs=options.jobs, timeout_h=options.timeout_h)
-    grid = Grid(plan, store, executor, options.for_units(plan.suite), options.rerun, options.fail_fast, listen)
+    executor = build_executor(
+        make_executor, options.executor_settings, jobs=options.jobs, timeout_h=options.timeout_h,
+        device=options.device, processes=options.processes, threads=options.threads)
+    own = plan.shard(*options.shard) if options.shard else plan
+    grid = Grid(own, store, executor, options.for_units(plan.suite), options.rerun, options.fail_fast, listen)
     try:
         with _signals(grid.interrupt):
             report = grid.run()

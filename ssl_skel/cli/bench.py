@@ -26,14 +26,28 @@ def bench() -> None:
     """Run suites, show plans and status, render and compare boards."""
 
 
+def _parse_shard(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    number, slash, count = value.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise errors.UsageMistake(f"--shard {value[:40]!r} is not I/N", "For example --shard 1/4, to --shard 4/4.")
+    return int(number), int(count)
+
+
 @bench.command()
 @options.selection
 @options.out
 @options.data_root
 @options.plugins
-@click.option("--executor", default="process", show_default=True, help="inline, process, or a registered one.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at once.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads a cell [default: all / jobs].")
+@click.option("--executor", default="process", show_default=True, help="inline, process, slurm, ray, or another one.")
+@click.option("--executor-set", "settings_of_executor", multiple=True, metavar="KEY=VALUE",
+              help="A key of the executor, such as partition=gpu (see docs/executors.md).")
+@click.option("--jobs", type=click.IntRange(1), default=None,
+              help="Cells at once [default: one a GPU, or one on a CPU; what a cluster takes].")
+@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads a process [default: all / jobs].")
+@click.option("--shard", callback=_parse_shard, metavar="I/N",
+              help="Only every N-th pretraining, from the I-th, with its evaluations: N machines share a run.")
 @click.option("--rerun", type=click.Choice(["missing", "failed", "stale", "all"]), default="missing",
               show_default=True, help="Which cells to run.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
@@ -42,21 +56,23 @@ def bench() -> None:
               help="Hours after which a cell is killed.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @options.as_json
-def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str, jobs: int, threads: int | None,
-        rerun: str, fail_fast: bool, loggers: tuple[str, ...], timeout: float | None, dry_run: bool, as_json: bool, **asked: Any) -> None:
+def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str, dry_run: bool, timeout: float | None,
+        settings_of_executor: tuple[str, ...], jobs: int | None, threads: int | None, shard: tuple[int, int] | None,
+        rerun: str, fail_fast: bool, loggers: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     """Pretrain, evaluate and rank. Finished cells are kept: the same command again does only what is missing."""
     from ssl_skel.bench.request import Asked, plan_of
     from ssl_skel.bench.run import RunOptions, run_plan
     from ssl_skel.registry import discover
 
     catalogue = discover(plugin_paths)
-    plan = plan_of(Asked(**asked), catalogue, data_root)
-    if dry_run:
-        show_plan(plan, out, as_json)
-        raise SystemExit(_planning_code(plan))
     make = catalogue.load("executors", executor)
+    plan = plan_of(Asked(**asked, remote=getattr(make, "remote", False)), catalogue, data_root)
+    if dry_run:
+        show_plan(plan.shard(*shard) if shard else plan, out, as_json)
+        raise SystemExit(_planning_code(plan))
     code = run_plan(plan, catalogue, make, RunOptions(
         out=out, data_root=data_root, plugins=plugin_paths, device=asked["device"], jobs=jobs, threads=threads,
+        processes=asked["processes"], executor_settings=settings_of_executor, shard=shard,
         rerun=rerun, fail_fast=fail_fast, loggers=loggers, timeout_h=timeout, as_json=as_json))
     raise SystemExit(code)
 

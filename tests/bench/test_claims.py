@@ -110,7 +110,7 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
 
 def test_another_process_with_the_same_number_is_not_the_holder(tmp_path: Path) -> None:
     (tmp_path / "claims").mkdir()
-    (tmp_path / "claims" / f"{CELL}.{claims._host()}.1.12345").touch()  # process 1 lives, but began at another time
+    (tmp_path / "claims" / f"{CELL}.{claims.host_mark()}.1.12345").touch()  # process 1 lives, but began at another time
     with claimed(tmp_path, CELL, never) as waited:
         assert not waited
 
@@ -138,7 +138,7 @@ def test_a_holder_on_another_host_lives_while_its_claim_is_touched(tmp_path: Pat
 
 def test_junk_in_the_folder_is_no_claim(tmp_path: Path) -> None:
     (tmp_path / "claims").mkdir()
-    for name in (CELL, f"{CELL}.x", f"{CELL}.{claims._host()}.nobody.1", f"{CELL}.{claims._host()}.{2**40}.1"):
+    for name in (CELL, f"{CELL}.x", f"{CELL}.{claims.host_mark()}.nobody.1", f"{CELL}.{claims.host_mark()}.{2**40}.1"):
         (tmp_path / "claims" / name).touch()
     with claimed(tmp_path, CELL, never) as waited:
         assert not waited

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from ssl_skel.api import Event, Unit
+from ssl_skel.bench.executors.resources import with_threads
 from ssl_skel.bench.worker import run_unit
 
 
@@ -14,11 +15,12 @@ class InlineExecutor:
     Args:
         jobs: Ignored beyond one; units share this process.
         timeout_h: Not enforced here.
+        _: What other executors are told.
     """
 
     slots = 1
 
-    def __init__(self, jobs: int = 1, timeout_h: float | None = None) -> None:
+    def __init__(self, jobs: int | None = None, timeout_h: float | None = None, **_: object) -> None:
         self._queue: list[Unit] = []
         self._progress: list[Event] = []
         self._running = ""
@@ -26,7 +28,7 @@ class InlineExecutor:
 
     def submit(self, unit: Unit) -> None:
         """Queue a unit for the next `wait`."""
-        self._queue.append(unit)
+        self._queue.append(with_threads(unit, 1))
 
     def wait(self, seconds: float) -> list[Event]:
         """Run what is queued and return its events."""

@@ -1,4 +1,4 @@
-"""One child process a cell: a crash, an exit, a kill or a timeout loses that cell only.
+"""One child process a cell, one cell a GPU: a crash, an exit, a kill or a timeout loses that cell only.
 
 Children are forked from a server process that has imported torch but started no thread and touched no device,
 so a cell costs milliseconds to start, not the seconds that importing torch takes.
@@ -7,8 +7,6 @@ so a cell costs milliseconds to start, not the seconds that importing torch take
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import faulthandler
 import multiprocessing as mp
 import os
 import signal
@@ -21,12 +19,15 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from ssl_skel.api import Event, Unit
+from ssl_skel.bench.endings import died, log_tail, overdue
+from ssl_skel.bench.executors.resources import gpu_groups, with_threads
+from ssl_skel.bench.lifeline import tie_to_parent
+from ssl_skel.bench.stacks import dump_stacks, tell_stacks
 from ssl_skel.bench.worker import run_unit
 from ssl_skel.fsio import make_folder
 from ssl_skel.runtime import allocator_environment
 
 _PRELOAD = ["torch", "ssl_skel.bench.cell"]
-_TAIL_BYTES = 4000
 
 
 @dataclass
@@ -36,6 +37,7 @@ class _Child:
     pipe: Connection
     log: Path
     skip: int
+    gpus: tuple[str, ...]
     began: float
     final: Event | None = None
     timed_out: bool = False
@@ -45,12 +47,21 @@ class ProcessExecutor:
     """Runs up to `jobs` units at once, each in a process of its own.
 
     Args:
-        jobs: Units at once; the machine's threads are divided among them.
+        jobs: Units at once; the machine's threads are divided among them. None takes one for each GPU (for each
+            `processes` of them), and one on a CPU.
         timeout_h: Hours after which a unit is killed, its stack written to its log; None waits for ever.
+        device: Of the run.
+        processes: Of each unit.
+        _: What other executors are told.
+
+    Raises:
+        UsageMistake: If a unit needs more GPUs than there are.
     """
 
-    def __init__(self, jobs: int = 1, timeout_h: float | None = None) -> None:
-        self.slots = max(1, jobs)
+    def __init__(self, jobs: int | None = None, timeout_h: float | None = None, device: str = "cpu",
+                 processes: int = 1, **_: object) -> None:
+        self._gpus = gpu_groups(device, processes) or [()]
+        self.slots = jobs or len(self._gpus)
         self._timeout_s = timeout_h * 3600 if timeout_h else None
         os.environ.update(allocator_environment())
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,8 +74,11 @@ class ProcessExecutor:
         """Start a child for a unit."""
         log = make_folder(Path(str(unit.options["out"])), "logs") / f"{unit.id}.log"
         skip = log.stat().st_size if log.exists() else 0
+        unit = with_threads(unit, self.slots)
+        busy = [child.gpus for child in self._children.values()]
+        gpus = min(self._gpus, key=busy.count)
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_child, args=(unit, theirs, str(log)), daemon=False)
+        process = self._context.Process(target=_child, args=(unit, theirs, str(log), gpus), daemon=False)
         try:
             process.start()
         except (OSError, EOFError) as error:
@@ -73,7 +87,7 @@ class ProcessExecutor:
             return
         finally:
             theirs.close()
-        self._children[unit.id] = _Child(unit, process, ours, log, skip, time.monotonic())
+        self._children[unit.id] = _Child(unit, process, ours, log, skip, gpus, time.monotonic())
 
     def wait(self, seconds: float) -> list[Event]:
         """Collect progress and endings; kills units that ran past their time."""
@@ -130,26 +144,16 @@ class ProcessExecutor:
         child.process.join()
         code = child.process.exitcode
         child.pipe.close()
+        log = log_tail(child.log, child.skip)
         if child.timed_out:
-            hours = (self._timeout_s or 0) / 3600
-            return Event(child.unit.id, "timeout", child.unit.kind, f"killed after {hours:g} h (--timeout)",
-                         _tail(child))
-        if child.final is not None:
-            return child.final
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            hint = " (often the system's answer to lack of memory)" if -code == signal.SIGKILL else ""
-            return Event(child.unit.id, "killed", child.unit.kind, f"the process was ended by {name}{hint}",
-                         _tail(child), {"signal": name})
-        return Event(child.unit.id, "crashed", child.unit.kind,
-                     f"the process ended by itself with exit code {code} before its cell was done",
-                     _tail(child), {"exit_code": code})
+            return overdue(child.unit, self._timeout_s or 0, log)
+        return child.final or died(child.unit, "the process", code, log)
 
 
 def _dump_and_kill(process: ForkServerProcess) -> None:
-    """Let the child write the stacks of its threads to its log, then kill it."""
+    """Let the child, and what it has started, write the stacks of their threads to its log, then kill it."""
     if process.pid is not None:
-        os.kill(process.pid, signal.SIGUSR1)
+        dump_stacks(process.pid)
         process.join(1.0)
     _kill(process)
 
@@ -162,27 +166,18 @@ def _kill(process: ForkServerProcess) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _tail(child: _Child) -> str:
-    """The end of what a child wrote to its log, leaving out what was there before it."""
-    try:
-        with child.log.open("rb") as handle:
-            handle.seek(max(child.skip, child.log.stat().st_size - _TAIL_BYTES))
-            return handle.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _child(unit: Unit, pipe: Connection, log: str) -> None:
+def _child(unit: Unit, pipe: Connection, log: str, gpus: tuple[str, ...]) -> None:
     """Body of a child process."""
     os.setsid()  # what it starts belongs to its group and dies with it
-    _tie_to_server()
+    tie_to_parent()  # the fork server, which ends with the run
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    faulthandler.enable(sys.stderr)
-    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    tell_stacks()
     stop = threading.Event()
     if unit.kind == "pretrain":  # an evaluation has nothing to save and just ends
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -199,14 +194,6 @@ def _child(unit: Unit, pipe: Connection, log: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of libraries must not keep a finished cell alive
-
-
-def _tie_to_server() -> None:
-    """Ask Linux to kill this process when the fork server ends, which ends with the run, even while a loop in C
-    keeps `_die_with_parent` from running."""
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _die_with_parent(pipe: Connection) -> None:
