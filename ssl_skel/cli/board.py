@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ssl_skel.bench.compare import Comparison, Comparisons
     from ssl_skel.bench.record import Record
     from ssl_skel.bench.stats import Difference
+    from ssl_skel.schema import PluginCard
 
 records_option = click.option(
     "--records", "root", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
@@ -33,9 +34,11 @@ records_option = click.option(
 @click.option("--incomplete", is_flag=True, help="Show rows that lack planned seeds; they are not ranked.")
 @click.option("--check", is_flag=True, help="Check every record, and every board byte for byte; write nothing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the board, or with --format its file.")
+@click.option("--pages/--no-pages", default=None,
+              help="Also write a page for each method, dataset and cell [default: as the board has them, else yes].")
 @options.plugins
 def board(suite: str | None, root: Path, form: str | None, baseline: str | None, incomplete: bool, check: bool,
-          out: Path | None, plugin_paths: tuple[str, ...]) -> None:
+          out: Path | None, pages: bool | None, plugin_paths: tuple[str, ...]) -> None:
     """Render leaderboards from records, or check them."""
     from ssl_skel.bench.board import BoardRequest, check_boards, make_board
     from ssl_skel.bench.store import RecordStore
@@ -45,7 +48,8 @@ def board(suite: str | None, root: Path, form: str | None, baseline: str | None,
         names = check_boards(store, suite, current)
         click.echo(f"{root}: records and boards agree ({', '.join(names)})")
         return
-    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, _families(plugin_paths)))
+    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, cards=_cards(plugin_paths),
+                                              pages=False if form else pages))
     if not rendered.manifest.records and not incomplete:
         raise UsageMistake(f"{root} holds no records{f' of suite {suite!r}' if suite else ''}",
                            "Run `ssl-skel bench run` first, or give --records.")
@@ -74,10 +78,10 @@ def _current(plugin_paths: tuple[str, ...]) -> Callable[[Record], Mapping[str, s
     return current
 
 
-def _families(plugin_paths: tuple[str, ...]) -> dict[str, str]:
+def _cards(plugin_paths: tuple[str, ...]) -> dict[str, PluginCard]:
     from ssl_skel.registry import discover
 
-    return {entry.name: str(entry.card.family) for entry in discover(plugin_paths).entries("plugins") if entry.card}
+    return {entry.name: entry.card for entry in discover(plugin_paths).entries("plugins") if entry.card}
 
 
 def _print_format(rendered: Rendered, form: str, out: Path | None) -> None:

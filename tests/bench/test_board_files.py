@@ -23,7 +23,8 @@ def store(tmp_path: Path) -> RecordStore:
 
 
 def files(store: RecordStore, name: str = "all") -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (store.root / "boards" / name).iterdir()}
+    folder = store.root / "boards" / name
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_every_format_is_written_and_the_check_agrees(store: RecordStore) -> None:

@@ -91,5 +91,5 @@ def test_boards_of_real_groups_are_written_checked_and_name_the_records(tmp_path
     assert row["mean"] == pytest.approx(0.4, abs=1e-3)
     assert sorted(row["records"]) == sorted(record.id for record, _ in pairs)
     page = (folder / "index.html").read_text()
-    assert f"fold3 ({pairs[2][0].id})" in page
+    assert f'<a href="pages/cell-{pairs[2][0].id}.html">fold3</a>' in page
     assert "sbu folds" in (folder / "board.md").read_text()

@@ -105,7 +105,7 @@ def make_scale(table: Table, published: bool = True) -> Scale:
     if published:
         values += [row.value for row in table.published if row.value >= min(values)]
     # At least one point wide, also where every number is 100 %.
-    low, high, step = _nice(min(*values, 99.0), max(*values, min(values) + 1.0), 4)
+    low, high, step = nice(min(*values, 99.0), max(*values, min(values) + 1.0), 4)
     low, high = max(0.0, low), min(100.0, high)
     count = round((high - low) / step)
     return Scale(low, high, tuple(round(low + i * step, 6) for i in range(count + 1)))
@@ -117,7 +117,7 @@ def _extent(row: Row) -> list[float]:
     return [row.mean, *((row.interval.low, row.interval.high) if row.interval else ())]
 
 
-def _nice(low: float, high: float, parts: int) -> tuple[float, float, float]:
+def nice(low: float, high: float, parts: int) -> tuple[float, float, float]:
     """Widen a range to round numbers; the step is 1, 2, 2.5 or 5 times a power of ten."""
     span = max(high - low, 1e-3)
     power = 10.0 ** math.floor(math.log10(span / parts))
@@ -178,10 +178,10 @@ def _scatter(table: Table, title: str, x_name: str, value: Callable[[Cost], floa
 
     names = [words.method(row) for row in rows]
     labels = [name if names.count(name) == 1 else f"{name} {words.streams(row)}" for name, row in zip(names, rows)]
-    points = _place([_point(row, label, to_x(cost), to_y, text(row.cost))
-                     for row, label, cost in zip(rows, labels, costs)])
     levels = tuple(Level(to_y(100 * (row.mean or 0)), f"{row.role} {words.percent(row.mean)}", row.role)
                    for row in _levels(table))
+    points = _place([_point(row, label, to_x(cost), to_y, text(row.cost))
+                     for row, label, cost in zip(rows, labels, costs)], levels)
     best = max(rows, key=lambda row: row.mean or 0)
     summary = (f"{len(rows)} rows; the best, {words.method(best)}, has {words.percent(best.mean)} % at "
                f"{text(best.cost)}. The same numbers stand in the table.")
@@ -216,9 +216,10 @@ def _point(row: Row, label: str, x: float, to_y: Callable[[float], float], cost:
     return Point(x, to_y(mid), to_y(low), to_y(high), row.role, text, label, x, to_y(mid), "start")
 
 
-def _place(points: Sequence[Point]) -> list[Point]:
+def _place(points: Sequence[Point], levels: Sequence[Level]) -> list[Point]:
     """Put each label to the right, left, above or below its point, where nothing lies yet; else leave it out."""
     taken = [(p.x - 6, p.y - 6, p.x + 6, p.y + 6) for p in points]
+    taken += [(PLOT_W - RIGHT - CHAR * len(level.text), level.y - 16, PLOT_W - RIGHT, level.y - 2) for level in levels]
     placed = []
     for point in sorted(points, key=lambda p: (p.y, p.x, p.text)):
         width = CHAR * len(point.label)

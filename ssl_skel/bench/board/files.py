@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -14,22 +14,24 @@ from ssl_skel import fsio, yamlio
 from ssl_skel.bench.board.ablation import AblationGrid, find_ablations
 from ssl_skel.bench.board.build import BoardInput, build_board
 from ssl_skel.bench.board.data import render_csv, render_json
+from ssl_skel.bench.board.folder import FILES, MANIFEST, extra_files, refuse_foreign, write_changed, write_pages
 from ssl_skel.bench.board.html import render_html
+from ssl_skel.bench.board.matrix import find_matrices
 from ssl_skel.bench.board.means import Groups
 from ssl_skel.bench.board.model import FLOOR, Board
+from ssl_skel.bench.board.pages.facts import Facts, gather_facts
+from ssl_skel.bench.board.pages.site import FOLDER, Site, render_pages
 from ssl_skel.bench.board.plans import PlannedCell, read_plan
 from ssl_skel.bench.board.text import render_latex, render_markdown
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.published import load_published
 from ssl_skel.bench.record import CellId, Record
 from ssl_skel.bench.store import RecordStore
-from ssl_skel.errors import BadRecord, DigestMismatch, OutputError, SkelError, UsageMistake
+from ssl_skel.errors import BadRecord, DigestMismatch, SkelError, UsageMistake
 from ssl_skel.registry import discover
-from ssl_skel.schema import NAME, Model
+from ssl_skel.schema import NAME, Model, PluginCard
 
 ALL = "all"
-MANIFEST = "manifest.json"
-FILES = {"html": "index.html", "md": "board.md", "csv": "board.csv", "json": "board.json", "tex": "board.tex"}
 MAX_MANIFEST_BYTES = 50_000_000
 Current = Callable[[Record], Mapping[str, str] | None]
 """Gives the digests that a record would carry today, by name of the part; None where that is unknown."""
@@ -45,6 +47,7 @@ class Manifest(Model):
         planned: Cells that were waited for.
         families: Plugin -> family, as the cards said.
         stale: Record -> parts that had changed since it was made.
+        facts: What the pages say of plugins and datasets; None where the board has its index only.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
@@ -56,22 +59,33 @@ class Manifest(Model):
     planned: tuple[PlannedCell, ...]
     families: dict[str, str]
     stale: dict[str, tuple[str, ...]]
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A board in every format, and its manifest."""
+    """A board in every format, its manifest, and what its pages are rendered from."""
 
     board: Board
     grids: tuple[AblationGrid, ...]
     manifest: Manifest
+    records: tuple[Record, ...]
+    store: RecordStore
 
     def text(self, form: str) -> str:
         """One format: ``html``, ``md``, ``csv``, ``json`` or ``tex``."""
         if form in ("csv", "tex"):
             return render_csv(self.board) if form == "csv" else render_latex(self.board)
-        makers = {"html": render_html, "md": render_markdown, "json": render_json}
-        return makers[form](self.board, self.grids)
+        if form == "html":
+            return render_html(self.board, self.grids, self.manifest.facts)
+        return {"md": render_markdown, "json": render_json}[form](self.board, self.grids)
+
+    def pages(self) -> dict[str, str]:
+        """Name and text of every page beside the index; empty where the board has its index only."""
+        facts = self.manifest.facts
+        if facts is None or not self.records:
+            return {}
+        return dict(render_pages(Site(self.board, self.records, facts, self.manifest.stale, self.store)))
 
 
 @dataclass(frozen=True)
@@ -83,14 +97,19 @@ class BoardRequest:
         baseline: Plugin that the others are compared with; None takes the plan's.
         incomplete: Show incomplete rows.
         current: Digests that a record would carry today, to mark stale ones; None marks nothing.
-        families: Plugin -> family; None takes the cards of the registry.
+        families: Plugin -> family; None takes that of the cards.
+        cards: Of plugins; None takes those of the registry.
+        pages: Whether pages of methods, datasets and cells are written too; None leaves this as it was in an earlier
+            board of the name, and else writes them.
     """
 
     suite: str | None = None
     baseline: str | None = None
     incomplete: bool = False
     current: Current | None = None
-    families: Mapping[str, str] | None = field(default=None)
+    families: Mapping[str, str] | None = None
+    cards: Mapping[str, PluginCard] | None = None
+    pages: bool | None = None
 
     @property
     def name(self) -> str:
@@ -112,14 +131,22 @@ def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
         plan = None
     old = _read_manifest(store.root / "boards" / request.name)
     records = store.all()
+    facts = gather_facts(records, discover(), request.cards)
+    families = {name: str(card.family) for name, card in facts.plugins.items()}
     manifest = Manifest(
         name=request.name, title=(plan.title if plan else "") or (old.title if old else "")
         or (request.suite or "All records"),
         baseline=request.baseline or (plan.baseline if plan else "") or (old.baseline if old else "") or FLOOR,
         incomplete=request.incomplete, records=(), planned=plan.cells if plan else old.planned if old else (),
-        families=dict(request.families if request.families is not None else _families(records)),
-        stale=_stale(records, request.current))
+        families=dict(families if request.families is None else request.families),
+        stale=_stale(records, request.current), facts=facts if _with_pages(request, old) else None)
     return _render(store, records, manifest)
+
+
+def _with_pages(request: BoardRequest, old: Manifest | None) -> bool:
+    if request.pages is not None:
+        return request.pages
+    return old is None or old.facts is not None
 
 
 def _stale(records: Iterable[Record], current: Current | None) -> dict[str, tuple[str, ...]]:
@@ -138,9 +165,12 @@ def _render(store: RecordStore, records: Iterable[Record], wanted: Manifest) -> 
     given = BoardInput(chosen, wanted.planned, store.failures() if wanted.incomplete else (), load_published(),
                        wanted.families, wanted.stale, store.read_predictions, _groups(chosen))
     board = build_board(given, wanted.name, wanted.title, wanted.baseline, wanted.incomplete)
-    return Rendered(board, tuple(find_ablations(chosen)),
-                    wanted.model_copy(update={"records": board.record_ids, "stale": {
-                        name: parts for name, parts in wanted.stale.items() if name in board.record_ids}}))
+    kept: dict[str, Any] = {"records": board.record_ids, "stale": {
+        name: parts for name, parts in wanted.stale.items() if name in board.record_ids}}
+    if wanted.facts is not None:
+        kept["facts"] = wanted.facts.only(record.cell for record in chosen)
+    grids = (*find_ablations(chosen), *find_matrices(chosen))
+    return Rendered(board, grids, wanted.model_copy(update=kept), tuple(chosen), store)
 
 
 def _choose(records: Iterable[Record], suite: str | None, planned: Iterable[PlannedCell]) -> list[Record]:
@@ -153,18 +183,6 @@ def _choose(records: Iterable[Record], suite: str | None, planned: Iterable[Plan
         elif suite is None or (not cells and record.suite == suite):
             chosen.append(record)
     return chosen
-
-
-def _families(records: Iterable[Record]) -> dict[str, str]:
-    catalogue, found = discover(), {}
-    for name in sorted({record.cell.plugin for record in records}):
-        try:
-            card = catalogue.get("plugins", name).card
-        except SkelError:
-            continue
-        if card is not None:
-            found[name] = str(card.family)
-    return found
 
 
 def _groups(records: Iterable[Record]) -> Groups:
@@ -182,7 +200,7 @@ def _groups(records: Iterable[Record]) -> Groups:
 
 def write_boards(store: RecordStore, suite: str | None = None, baseline: str | None = None,
                  incomplete: bool = False, current: Current | None = None,
-                 families: Mapping[str, str] | None = None) -> list[Path]:
+                 families: Mapping[str, str] | None = None, pages: bool | None = None) -> list[Path]:
     """Render a board in every format into ``boards/<suite>/`` of a store.
 
     Args:
@@ -192,6 +210,7 @@ def write_boards(store: RecordStore, suite: str | None = None, baseline: str | N
         incomplete: Show incomplete rows.
         current: Marks stale records (see `BoardRequest`).
         families: Plugin -> family; None takes the registry's.
+        pages: Whether to write pages of methods, datasets and cells (see `BoardRequest`).
 
     Returns:
         The paths written, the page first.
@@ -200,7 +219,7 @@ def write_boards(store: RecordStore, suite: str | None = None, baseline: str | N
         BadRecord: If a record does not agree with itself.
         OutputError: If the folder can't be written, or holds files that no board made.
     """
-    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, families))
+    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, families, pages=pages))
     folder = fsio.make_folder(store.root, "boards", rendered.board.name)
     return save_board(rendered, folder)
 
@@ -211,15 +230,21 @@ def save_board(rendered: Rendered, folder: Path) -> list[Path]:
     Raises:
         OutputError: If the folder can't be written, or holds files that no board made.
     """
-    if not (folder / MANIFEST).exists():
-        foreign = [name for name in FILES.values() if (folder / name).exists()]
-        if foreign:
-            raise OutputError(f"{folder / foreign[0]} was not made by a board", "Move it away first.")
+    refuse_foreign(folder, _is_board(folder))
     texts = {name: rendered.text(form) for form, name in FILES.items()}
+    pages = rendered.pages()
     fsio.write_atomic(folder / MANIFEST, _dump(rendered.manifest))
+    write_pages(folder, pages)
     for name, text in texts.items():
-        fsio.write_atomic(folder / name, text)
+        write_changed(folder / name, text)
     return [folder / name for name in FILES.values()]
+
+
+def _is_board(folder: Path) -> bool:
+    try:
+        return _read_manifest(folder) is not None
+    except BadRecord:
+        return False
 
 
 def check_boards(store: RecordStore, suite: str | None = None, current: Current | None = None) -> list[str]:
@@ -269,14 +294,22 @@ def _check_board(store: RecordStore, records: list[Record], folder: Path, curren
     added = sorted(set(rendered.manifest.records) - set(manifest.records))
     if added:
         raise DigestMismatch(f"board {manifest.name!r} lacks record {added[0]}", AGAIN)
+    pages = rendered.pages()
     for name, text in ((MANIFEST, _dump(rendered.manifest)),
-                       *((name, rendered.text(form)) for form, name in FILES.items())):
-        try:
-            found = (folder / name).read_bytes()
-        except OSError as error:
-            raise DigestMismatch(f"can't read {folder / name}: {error.strerror}", AGAIN) from None
-        if found != text.encode("utf-8", "backslashreplace"):
-            raise DigestMismatch(f"{folder / name} is not what its records give{_where(found, text)}", AGAIN)
+                       *((name, rendered.text(form)) for form, name in FILES.items()),
+                       *((f"{FOLDER}/{name}", text) for name, text in pages.items())):
+        _compare(folder / name, text)
+    for path in extra_files(folder, pages):
+        raise DigestMismatch(f"{path} is no part of board {manifest.name!r}", "Remove it, or move it elsewhere.")
+
+
+def _compare(path: Path, text: str) -> None:
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        raise DigestMismatch(f"can't read {path}: {error.strerror}", AGAIN) from None
+    if found != text.encode("utf-8", "backslashreplace"):
+        raise DigestMismatch(f"{path} is not what its records give{_where(found, text)}", AGAIN)
 
 
 def _check_stale(manifest: Manifest, records: list[Record], current: Current) -> None:

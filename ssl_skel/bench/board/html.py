@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ssl_skel.bench.board import charts, words
+from ssl_skel.bench.board import words
 from ssl_skel.bench.board.ablation import AblationGrid
-from ssl_skel.bench.board.means import MEMBERS
-from ssl_skel.bench.board.model import Board, Row, Table, Track
-from ssl_skel.bench.provenance import reproduce
-from ssl_skel.bench.record import Record
+from ssl_skel.bench.board.model import Board, Row
+from ssl_skel.bench.board.pages.classes import protocol_order
+from ssl_skel.bench.board.pages.facts import Facts
+from ssl_skel.bench.board.pages.templating import render
+from ssl_skel.bench.board.rank_plots import rank_plots, summary
+from ssl_skel.bench.board.views import COSTS, GridView, TableView, table_views
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+ONE_OVERVIEW = 8
+"""Tables that fit into one overview; with more, each protocol gets its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of the overview; `track` where it is not the first, because that value is not comparable."""
+    """One cell of an overview; `track` where it is not the first, because that value is not comparable."""
 
     text: str
     value: float | None = None
@@ -34,175 +31,85 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One row of the overview: a method over all tables."""
+    """One row of an overview: a method over tables; `settings` of it are shown in the tables only."""
 
     row: Row
     cells: tuple[Cell, ...]
+    settings: int
 
 
-def render_html(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
-    """Render a board as a page.
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Methods down, tables across; `evaluator` where all tables share it."""
+
+    evaluator: str
+    views: tuple[TableView, ...]
+    rows: tuple[Summary, ...]
+
+
+def render_html(board: Board, grids: Sequence[AblationGrid] = (), facts: Facts | None = None) -> str:
+    """Render the index page of a board.
 
     Args:
         board: From `build_board`.
         grids: Ablations, drawn as heat maps.
+        facts: Cards of plugins and datasets where the pages that they stand on are written too; None links to none.
     """
-    script = _asset("board.js")
-    policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = _environment().get_template("board.html.j2").render(
-        board=board, tables=[_TableView(board, table) for table in board.tables], overview=_overview(board),
-        grids=[_GridView(grid) for grid in grids], words=words, style=_asset("board.css"), script=script,
-        script_hash=policy, choices=_choices(board), counts=_counts(board))
-    return page if page.endswith("\n") else page + "\n"
+    views = table_views(board)
+    return render("board.html.j2", inline=True, root="", pages=facts is not None, board=board, tables=views,
+                  overviews=_overviews(views), ranks=rank_plots(board), rank_summary=summary,
+                  grids=_grids(grids), words=words, costs=[name for name, _, _ in COSTS],
+                  choices=_choices(board), counts=_counts(board), methods=_methods(board, facts),
+                  datasets=_datasets(board, facts))
 
 
-@functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(loader=PackageLoader("ssl_skel.bench.board"), autoescape=True, trim_blocks=True,
-                       lstrip_blocks=True, undefined=StrictUndefined)
-    made.filters["pretty"] = _pretty
-    made.filters["sortable"] = lambda value: "" if value is None else f"{value:.6f}"
-    return made
-
-
-def _asset(name: str) -> str:
-    folder = resources.files("ssl_skel.bench.board") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
-
-
-class _TableView:
-    """What the template shows of a table."""
-
-    def __init__(self, board: Board, table: Table) -> None:
-        self.table = table
-        self.metric = words.metric_name(table.metric)
-        self.others = words.other_metrics(table)
-        self.scale = charts.make_scale(table)
-        self.floor = charts.floor_mark(table, self.scale)
-        self.published_marks = charts.published_marks(table.published, self.scale)
-        self.scatters = charts.make_scatters(table)
-        self.tracks = [_TrackView(self, table, track, number) for number, track in enumerate(table.tracks)]
-        self.hidden = words.hidden(table)
-        self.width, self.height = charts.STRIP_W, charts.STRIP_H
-        self.span = 11 + len(self.others)
-
-    @property
-    def best(self) -> Row | None:
-        """The first of track A."""
-        return next((row for track in self.table.tracks[:1] for row in track.rows if row.rank == 1), None)
-
-
-class _TrackView:
-    def __init__(self, view: _TableView, table: Table, track: Track, number: int) -> None:
-        self.track = track
-        self.title = words.track_title(track) if track.differs else ""
-        self.conditions = words.conditions(track)
-        self.rows = [_RowView(view, table, track, row, f"{table.slug}-{number}-{place}")
-                     for place, row in enumerate(track.rows)]
-
-
-class _RowView:
-    def __init__(self, view: _TableView, table: Table, track: Track, row: Row, anchor: str) -> None:
-        self.row = row
-        self.id = anchor
-        self.method = words.method(row)
-        self.streams = words.streams(row)
-        self.rank = words.rank(row)
-        self.rank_key = row.rank if row.rank is not None else 10_000
-        self.marks = words.marks(row)
-        self.badges = _badges(row)
-        self.strip = charts.make_strip(row, view.scale)
-        self.metrics = [(name, row.metrics.get(name)) for name in view.others]
-        self.search = " ".join((self.method, row.key.backbone, self.streams, row.family, table.title, row.role,
-                                track.name, *self.marks)).lower()
-        self.details = [_detail(record, row.family) for record in row.records]
-
-
-def _badges(row: Row) -> list[tuple[str, str]]:
-    """Short marks: kind and text."""
-    found: list[tuple[str, str]] = [(row.role, row.role)] if row.role != "ranked" else []
-    if row.missing:
-        found.append(("incomplete", "incomplete"))
-    if row.stale:
-        found.append(("stale", f"stale: {', '.join(row.stale)}"))
-    return found
-
-
-def _origin(record: Record) -> list[tuple[str, str]]:
-    if MEMBERS in record.config:
-        return [("mean of", ", ".join(f"{split} ({source})" for split, source in record.config[MEMBERS].items()))]
-    return [("record", record.id), ("pretraining", record.pretrain_id)]
-
-
-def _detail(record: Record, family: str) -> dict[str, Any]:
-    return {
-        "record": record, "reproduce": "\n".join(reproduce(record)),
-        "metrics": [(words.metric_name(name), value, record.ci95.get(name))
-                    for name, value in sorted(record.metrics.items())],
-        "facts": [("family", family), *_origin(record),
-                  ("suite", record.suite),
-                  ("clips", f"{record.n.train} training, {record.n.val} of them held out; {record.n.test} test"),
-                  ("chosen on held-out subjects", ", ".join(f"{k} = {v}" for k, v in sorted(record.chosen.items()))),
-                  ("times, s", ", ".join(f"{k} {v:.1f}" for k, v in sorted(record.time_s.items()))),
-                  ("predictions, sha256", record.predictions.sha256), ("finished", record.finished)]}
-
-
-class _GridView:
-    """A heat map: each cell with its text and how strong it is, 0 to 1."""
-
-    def __init__(self, grid: AblationGrid) -> None:
-        self.grid = grid
-        low, high = grid.range()
-        self.low, self.high = words.percent(low), words.percent(high)
-        self.metric = words.metric_name(grid.metric)
-        self.lines = [(row, [self._cell(row, col, low, high) for col in grid.cols]) for row in grid.rows]
-
-    def _cell(self, row: str, col: str, low: float, high: float) -> dict[str, Any] | None:
-        cell = self.grid.cells.get((row, col))
-        if cell is None:
-            return None
-        share = (cell.mean - low) / (high - low) if high > low else 0.5
-        spread = words.grid_cell(cell).removeprefix(words.percent(cell.mean)).strip()
-        return {"text": words.percent(cell.mean), "spread": spread, "count": cell.count, "best": cell.mean == high,
-                "opacity": f"{0.1 + 0.9 * share:.2f}"}
-
-
-def _overview(board: Board) -> list[Summary]:
-    """Every method once, with its best value in each table; nothing where there is one table."""
-    if len(board.tables) < 2:
+def _overviews(views: Sequence[TableView]) -> list[Overview]:
+    """One overview, or one for each protocol of several tables; none where there is one table."""
+    if len(views) < 2:
         return []
+    if len(views) <= ONE_OVERVIEW:
+        return [Overview("", tuple(views), _summaries(views))]
+    names = sorted({view.table.evaluator for view in views}, key=protocol_order)
+    groups = [(name, [view for view in views if view.table.evaluator == name]) for name in names]
+    return [Overview(name, tuple(group), _summaries(group)) for name, group in groups if len(group) > 1]
+
+
+def _summaries(views: Sequence[TableView]) -> tuple[Summary, ...]:
+    """Every method once, with its best value in each table, of whatever setting."""
     rows: dict[tuple[Any, ...], Row] = {}
+    settings: dict[tuple[Any, ...], set[str]] = {}
     cells: dict[tuple[Any, ...], dict[int, Cell]] = {}
-    for number, table in enumerate(board.tables):
-        for place, track in enumerate(table.tracks):
+    for number, view in enumerate(views):
+        for place, track in enumerate(view.table.tracks):
             for row in track.rows:
                 if row.mean is None or row.evaluator:
                     continue
-                key = (row.key, row.variant, row.role)
+                key = (row.key, row.role)
                 rows.setdefault(key, row)
+                settings.setdefault(key, set()).add(row.variant)
                 cell = Cell(words.percent(row.mean), row.mean, not place and row.rank == 1, track.name if place else "")
                 cells.setdefault(key, {}).setdefault(number, cell)
     empty = Cell(words.DASH)
-    places = range(len(board.tables))
-    found = [Summary(row, tuple(cells[key].get(n, empty) for n in places)) for key, row in rows.items()]
-    return sorted(found, key=lambda summary: _strength(summary, found))
+    found = [Summary(row, tuple(cells[key].get(n, empty) for n in range(len(views))), len(settings[key]))
+             for key, row in rows.items()]
+    return tuple(sorted(found, key=lambda one: _strength(one, found)))
 
 
-def _strength(summary: Summary, others: Sequence[Summary]) -> tuple[float, str]:
+def _strength(one: Summary, others: Sequence[Summary]) -> tuple[float, str]:
     """Order methods by the share of the others that they beat, over the tables that they are in."""
     shares = []
-    for place, cell in enumerate(summary.cells):
+    for place, cell in enumerate(one.cells):
         values = [other.cells[place].value for other in others]
         against = [value for value in values if value is not None]
         if cell.value is not None and len(against) > 1:
             shares.append(sum(value < cell.value for value in against) / (len(against) - 1))
-    return (-sum(shares) / len(shares) if shares else 0.0, f"{summary.row.key}{summary.row.variant}")
+    return (-sum(shares) / len(shares) if shares else 0.0, str(one.row.key))
+
+
+def _grids(grids: Sequence[AblationGrid]) -> list[tuple[str, list[GridView]]]:
+    """Heat maps by kind, in the order of their first."""
+    kinds = dict.fromkeys(grid.kind for grid in grids)
+    return [(kind, [GridView(grid) for grid in grids if grid.kind == kind]) for kind in kinds]
 
 
 def _choices(board: Board) -> list[tuple[str, str, list[str]]]:
@@ -217,8 +124,43 @@ def _choices(board: Board) -> list[tuple[str, str, list[str]]]:
 
 
 def _counts(board: Board) -> list[tuple[int, str]]:
-    methods = {row.key.plugin for table in board.tables for row in table.rows()}
     datasets = {(table.dataset, table.split) for table in board.tables}
     evaluators = {table.evaluator for table in board.tables}
-    return [(len(methods), "method"), (len(datasets), "split"), (len(evaluators), "protocol"),
+    return [(len(_plugins(board)), "method"), (len(datasets), "split"), (len(evaluators), "protocol"),
             (len(board.record_ids), "record")]
+
+
+def _plugins(board: Board) -> list[str]:
+    return sorted({row.key.plugin for table in board.tables for row in table.rows()})
+
+
+def _methods(board: Board, facts: Facts | None) -> list[dict[str, str]]:
+    """The list of method pages; empty without pages."""
+    if facts is None:
+        return []
+    families = {row.key.plugin: row.family for table in board.tables for row in table.rows()}
+    found = []
+    for name in _with_records(_plugins(board), (row for table in board.tables for row in table.rows())):
+        card = facts.plugins.get(name)
+        found.append({"name": name, "family": families.get(name, ""), "summary": card.summary if card else "",
+                      "paper": card.paper.title if card and card.paper else ""})
+    return found
+
+
+def _with_records(names: Iterable[str], rows: Iterable[Row]) -> list[str]:
+    """Only what has a record has a page."""
+    present = {row.key.plugin for row in rows if row.records}
+    return [name for name in names if name in present]
+
+
+def _datasets(board: Board, facts: Facts | None) -> list[dict[str, str]]:
+    """The list of dataset pages; empty without pages."""
+    if facts is None:
+        return []
+    names = sorted({table.dataset for table in board.tables if any(row.records for row in table.rows())})
+    found = []
+    for name in names:
+        known = facts.datasets.get(name.partition("+")[0])
+        splits = sorted({table.split for table in board.tables if table.dataset == name})
+        found.append({"name": name, "title": known.title if known else "", "splits": ", ".join(splits)})
+    return found

@@ -162,8 +162,8 @@ def hidden(table: Table) -> str:
 
 
 def other_metrics(table: Table) -> list[str]:
-    """Names of the further metrics of a table's rows, top-5 and class mean first."""
-    names = {name for row in table.rows() for name in row.metrics}
+    """Names of the further metrics of a table's rows, top-5 and class mean first; points of curves are left out."""
+    names = {name for row in table.rows() for name in row.metrics if "/" not in name}
     first = [name for name in ("top5", "mean_class") if name in names]
     return first + sorted(names - set(first))
 

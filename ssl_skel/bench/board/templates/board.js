@@ -3,14 +3,49 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
 
-  // Rows unfold.
-  for (const button of all("button.more")) {
+  // Light, dark, or what the system says; before the page is drawn. Storage may be closed to pages from disk.
+  const names = ["auto", "light", "dark"];
+  const remember = (value) => { try { localStorage.setItem("ssl-skel-theme", value); } catch { /* not kept */ } };
+  const recall = () => { try { return localStorage.getItem("ssl-skel-theme"); } catch { return null; } };
+  const dress = (value) => {
+    if (value === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = value;
+  };
+  let current = names.includes(recall()) ? recall() : "auto";
+  dress(current);
+
+  const themes = () => {
+    const button = one("#theme"), say = () => { one("span", button).textContent = current; };
+    say();
+    button.hidden = false;
     button.addEventListener("click", () => {
-      const detail = document.getElementById(button.getAttribute("aria-controls"));
-      detail.hidden = !detail.hidden;
-      button.setAttribute("aria-expanded", String(!detail.hidden));
+      current = names[(names.indexOf(current) + 1) % names.length];
+      dress(current);
+      remember(current);
+      say();
     });
-  }
+  };
+
+  // Rows unfold; a click anywhere on a row does what its button does.
+  const details = () => {
+    for (const button of all("button.more")) {
+      button.addEventListener("click", () => {
+        const detail = document.getElementById(button.getAttribute("aria-controls"));
+        detail.hidden = !detail.hidden;
+        button.setAttribute("aria-expanded", String(!detail.hidden));
+      });
+      button.closest("tr").addEventListener("click", (event) => {
+        if (!event.target.closest("a, button, summary") && !String(getSelection())) button.click();
+      });
+    }
+    for (const button of all("button.unfold")) {
+      button.hidden = false;
+      button.addEventListener("click", () => {
+        one("table", button.previousElementSibling).classList.remove("folded");
+        button.remove();
+      });
+    }
+  };
 
   // Columns sort; a row that has no value stays at the end in either direction.
   const compare = (type, sign) => (a, b) => {
@@ -19,70 +54,81 @@
     if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.place - b.place;
     return sign * (x - y) || a.place - b.place;
   };
-  for (const button of all("button.sort")) {
-    button.addEventListener("click", () => {
-      const heading = button.closest("th"), table = button.closest("table");
-      const column = [...heading.parentNode.children].indexOf(heading);
-      const now = heading.getAttribute("aria-sort");
-      const numbers = button.dataset.type === "number" && !heading.classList.contains("c-rank");
-      const next = now ? (now === "ascending" ? "descending" : "ascending") : numbers ? "descending" : "ascending";
-      for (const other of all("th[aria-sort]", table)) other.removeAttribute("aria-sort");
-      heading.setAttribute("aria-sort", next);
-      const rows = all("tbody.entry", table).map((body, place) => ({
-        body, place, key: body.rows[0].cells[column].dataset.key ?? "" }));
-      rows.sort(compare(button.dataset.type, next === "ascending" ? 1 : -1));
-      table.append(...rows.map((row) => row.body));
-      one("#sorted").textContent = `${one("caption", table).textContent.split(":")[0]}: sorted by ${button.textContent.trim()}, ${next}`;
-    });
-  }
+  const sort = (button) => {
+    const heading = button.closest("th"), table = button.closest("table");
+    const column = [...heading.parentNode.children].indexOf(heading);
+    const now = heading.getAttribute("aria-sort");
+    const falling = button.dataset.type === "number" && !heading.classList.contains("c-rank");
+    const next = now ? (now === "ascending" ? "descending" : "ascending") : falling ? "descending" : "ascending";
+    for (const other of all("th[aria-sort]", table)) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", next);
+    const rows = all("tbody.entry", table).map((body, place) => ({
+      body, place, key: body.rows[0].cells[column].dataset.key ?? "" }));
+    rows.sort(compare(button.dataset.type, next === "ascending" ? 1 : -1));
+    if (table.classList.contains("folded")) rows.forEach((row, place) => row.body.classList.toggle("later", place >= 15));
+    table.append(...rows.map((row) => row.body));
+    const told = one("#sorted");
+    if (told) told.textContent = `${one("caption", table).textContent.split(":")[0]}: sorted by ${button.textContent.trim()}, ${next}`;
+  };
 
   // Filters and search.
-  const form = one("#filters"), search = one("#search"), shown = one("#shown");
-  const selects = all("select[data-filter]", form);
-  const apply = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = Object.fromEntries(selects.map((select) => [select.dataset.filter, select.value]));
-    const fits = (data, names) => names.every((name) => !wanted[name] || data[name] === wanted[name]);
-    let count = 0, total = 0;
-    for (const section of all("section[data-dataset], section[data-overview]")) {
-      const place = "overview" in section.dataset || fits(section.dataset, ["dataset", "split", "evaluator"]);
-      let left = 0;
-      for (const entry of all("tbody.entry", section)) {
-        const text = entry.dataset.search;
-        entry.hidden = !(place && fits(entry.dataset, ["family", "backbone"]) && words.every((word) => text.includes(word)));
-        left += !entry.hidden;
-        if (!("overview" in section.dataset)) { total += 1; count += !entry.hidden; }
+  const filters = () => {
+    const form = one("#filters");
+    if (!form) return;
+    const search = one("#search"), shown = one("#shown"), selects = all("select[data-filter]", form);
+    const apply = () => {
+      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const wanted = Object.fromEntries(selects.map((select) => [select.dataset.filter, select.value]));
+      const fits = (data, keys) => keys.every((key) => !wanted[key] || data[key] === wanted[key]);
+      const active = words.length > 0 || selects.some((select) => select.value);
+      document.body.classList.toggle("filtered", active);
+      let count = 0, total = 0;
+      for (const section of all("section[data-dataset], section[data-overview]")) {
+        const summary = "overview" in section.dataset;
+        const place = summary || fits(section.dataset, ["dataset", "split", "evaluator"]);
+        let left = 0;
+        for (const entry of all("tbody.entry", section)) {
+          const text = entry.dataset.search;
+          entry.hidden = !(place && fits(entry.dataset, ["family", "backbone"]) && words.every((word) => text.includes(word)));
+          left += !entry.hidden;
+          if (!summary) { total += 1; count += !entry.hidden; }
+        }
+        section.hidden = left === 0;
       }
-      section.hidden = left === 0;
-    }
-    shown.textContent = count === total ? `${total} rows` : `${count} of ${total} rows`;
-    one("#none").hidden = count > 0;
+      shown.textContent = count === total ? `${total} rows` : `${count} of ${total} rows`;
+      one("#none").hidden = count > 0;
+    };
+    form.addEventListener("input", apply);
+    form.addEventListener("reset", () => setTimeout(apply));
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.hidden = false;
+    apply();
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest("input, select, textarea");
+      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); search.focus(); }
+    });
   };
-  form.addEventListener("input", apply);
-  form.addEventListener("reset", () => setTimeout(apply));
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.hidden = false;
-  apply();
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, select, textarea");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) { event.preventDefault(); search.focus(); }
-  });
 
-  // Light, dark, or what the system says. Storage may be closed to pages from disk.
-  const theme = one("#theme"), names = ["auto", "light", "dark"];
-  const remember = (value) => { try { localStorage.setItem("ssl-skel-theme", value); } catch { /* not kept */ } };
-  const recall = () => { try { return localStorage.getItem("ssl-skel-theme"); } catch { return null; } };
-  const dress = (value) => {
-    if (value === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = value;
-    one("span", theme).textContent = value;
+  const copies = () => {
+    for (const button of all("button.copy")) {
+      if (!navigator.clipboard) continue;
+      button.hidden = false;
+      button.addEventListener("click", async () => {
+        try {
+          await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+          button.textContent = "Copied";
+        } catch {
+          button.textContent = "Not allowed here";
+        }
+      });
+    }
   };
-  let current = names.includes(recall()) ? recall() : "auto";
-  dress(current);
-  theme.hidden = false;
-  theme.addEventListener("click", () => {
-    current = names[(names.indexOf(current) + 1) % names.length];
-    dress(current);
-    remember(current);
+
+  document.addEventListener("DOMContentLoaded", () => {
+    themes();
+    details();
+    for (const button of all("button.sort")) button.addEventListener("click", () => sort(button));
+    filters();
+    copies();
   });
 })();
