@@ -93,7 +93,8 @@ class Reader:
         return text
 
     def _run(self, page: Path, command: str, shown: str) -> None:
-        code, printed = self._suite(shlex.split(command)[1:]) if command.startswith("ssl-skel ") else self._shell(command)
+        ours = command.startswith("ssl-skel ")
+        code, printed = self._suite(shlex.split(command)[1:]) if ours else self._shell(command)
         told = f"{page.name}: {command}\n{printed}"
         assert (code != 0) == shown.startswith("error: "), f"exit code {code}: {told}"
         assert not shown or agrees(shown, printed), f"expected\n{shown}\n\nprinted\n{told}"
