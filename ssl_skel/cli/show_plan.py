@@ -35,9 +35,10 @@ def show_plan(plan: Plan, earlier: Path, as_json: bool) -> None:
     for cell in plan.pretrainings:
         _show_cell(plan, cell, costs)
     if plan.evaluations:
-        known = f"about {duration(seconds)}" if unknown < len(costs) else "unknown"
-        rest = f"; unknown for {unknown} of {len(costs)} cells" if 0 < unknown < len(costs) else ""
-        click.echo(f"\nestimated cost, one cell after the other, from the records in {earlier}: {known}{rest}")
+        known = [f"about {duration(seconds)}"] if seconds else []
+        rest = [f"unknown for {unknown} of {len(costs)} cells"] if unknown else []
+        click.echo(f"\nestimated cost, one cell after the other, from the records in {earlier}: "
+                   + ("; ".join(known + rest) or "none"))
     for refusal in plan.refused:
         click.echo(f"\nrefused: {refusal.plugin} on {refusal.dataset}: {refusal.reason}")
     for reason in plan.missing.values():
