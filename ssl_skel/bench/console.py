@@ -35,7 +35,7 @@ def _json_event(name: str, values: Mapping[str, Any]) -> None:
 
 
 def _plain(name: str, values: Mapping[str, Any]) -> None:
-    """Quiet output for logs and pipes: beginnings, endings, the report; no progress."""
+    """Quiet output for logs and pipes: beginnings, endings, warnings, the report; no progress."""
     if name == "end":
         mark = "done" if values["status"] == "ok" else values["status"]
         tail = f": {values['message']}" if values["message"] else ""
@@ -43,7 +43,7 @@ def _plain(name: str, values: Mapping[str, Any]) -> None:
     elif name == "start":
         print(f"{values['pretrainings']} pretrainings and {values['evaluations']} evaluations to run, "
               f"{values['kept']} records kept", flush=True)
-    elif name == "warning":
+    elif name == "warning" or (name == "progress" and "warning" in values):
         print(f"warning: {values['message']}", flush=True)
     elif name == "report":
         _report(values, print)
@@ -67,17 +67,21 @@ def _report(values: Mapping[str, Any], say: Any) -> None:
 
 
 class _Terminal:
-    """A line with a bar for every running cell."""
+    """A line with a bar for every running cell, below one for all cells of the run."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[info]}"),
             TimeRemainingColumn(), console=self.console, transient=True)
+        self.cells = self.progress.add_task("all cells", total=None, info="")
         self.tasks: dict[str, TaskID] = {}
+        self.ended = 0
 
     def __call__(self, name: str, values: Mapping[str, Any]) -> None:
         if name == "start":
+            self.progress.update(self.cells, total=values["pretrainings"] + values["evaluations"])
+            self._count()
             self.progress.start()
         elif name == "begin":
             self.tasks[values["id"]] = self.progress.add_task(escape(values["title"]), total=None, info="")
@@ -86,28 +90,40 @@ class _Terminal:
         elif name == "end":
             self._end(values)
         elif name == "warning":
-            self.console.print(f"[yellow]warning[/]: {escape(values['message'])}")
+            self.console.print(f"[yellow]warning[/]: {escape(values['message'])}", soft_wrap=True)
         elif name == "stop":
             self.progress.stop()
         elif name == "report":
             _report(values, lambda text: self.console.print(escape(text), soft_wrap=True))
 
     def _progress(self, values: Mapping[str, Any]) -> None:
+        if "warning" in values:
+            self("warning", {"message": values["warning"]})
+            return
         task = self.tasks.get(values["id"])
         if task is None:
             return
         if "step" not in values:
-            self.progress.update(task, info=escape(values["message"] or values["stage"]))
+            info = values["message"] or values["stage"]
+            self.progress.update(task, total=None, completed=0, info=escape(info))
             return
-        loss = "" if values["loss"] is None else f"loss {values['loss']:.4g}"
-        info = f"{values['step']}/{values['total']}  {values['samples_per_s']:.0f} clips/s  {loss}"
+        rate = f"{values['samples_per_s']:.0f} clips/s"
+        loss = "" if values.get("loss") is None else f"loss {values['loss']:.4g}"
+        stage = "" if values["stage"] == "pretrain" else values["stage"]
+        info = "  ".join(filter(None, (escape(stage), f"{values['step']}/{values['total']}", rate, loss)))
         self.progress.update(task, total=values["total"], completed=values["step"], info=info)
 
     def _end(self, values: Mapping[str, Any]) -> None:
         task = self.tasks.pop(values["id"], None)
         if task is not None:
             self.progress.remove_task(task)
+        self.ended += 1
+        self._count()
         good = values["status"] == "ok"
         mark = "[green]done[/]" if good else f"[red]{escape(values['status'])}[/]"
         tail = f": {escape(values['message'])}" if values["message"] else ""
         self.console.print(f"{mark}  {escape(values['title'])}{tail}", soft_wrap=True)
+
+    def _count(self) -> None:
+        self.progress.update(self.cells, completed=self.ended,
+                             info=f"{self.ended}/{self.progress.tasks[0].total or 0:.0f} cells")

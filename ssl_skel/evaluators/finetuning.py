@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ssl_skel.api import Backbone, Batch, ClipSource, EvalContext, TaskConfig
 from ssl_skel.errors import Diverged, SkelError
 from ssl_skel.evaluators.common import stream_names
+from ssl_skel.progress import track
 from ssl_skel.seed import derive
 
 EVAL_BATCH = 64
@@ -128,8 +129,8 @@ def train_classifier(model: Classifier, clips: ClipSource, labels: Tensor, index
                                  warmup_prefix=True, t_in_epochs=False)
     model.mode(cfg.batch_norm)
     done = 0
-    for epoch in range(cfg.epochs):
-        order = index[torch.randperm(len(index), generator=gen).to(index.device)]
+    orders = (index[torch.randperm(len(index), generator=gen).to(index.device)] for _ in range(cfg.epochs))
+    for epoch, order in enumerate(track(orders, cfg.epochs * len(index))):
         worst = torch.zeros((), device=index.device)
         for part in torch.tensor_split(order, steps):  # equal parts: no last batch of one clip
             schedule.step_update(done)
