@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_skel.bench.cells import Plan
+from ssl_skel.bench.outlook import outlook
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import BadRecord, DataMissing
 from ssl_skel.fsio import write_atomic
@@ -44,7 +45,8 @@ def status_of(out: Path) -> dict[str, Any]:
         out: Output folder.
 
     Returns:
-        ``suite, planned, done, failed, missing, failures`` (id, status, title, message each).
+        ``suite, planned, done, failed, missing, failures`` (id, status, title, message each), and what `outlook` says:
+        ``pretrainings``, ``running``, ``eta_s``.
 
     Raises:
         DataMissing: If the folder holds no plan.
@@ -57,6 +59,6 @@ def status_of(out: Path) -> dict[str, Any]:
     broken = {f.id for f in failures}
     lost = [c for c in plan["cells"] if c["id"] not in done and (c["id"] in broken or c["pretrain_id"] in broken)]
     return {"suite": plan["suite"], "planned": len(ids), "done": len(done), "failed": len(lost),
-            "missing": len(ids) - len(done) - len(lost),
+            "missing": len(ids) - len(done) - len(lost), **outlook(out, plan, done, [cell["id"] for cell in lost]),
             "failures": [{"id": f.id, "status": f.status, "stage": f.stage, "message": f.message,
                           "title": f"{f.cell.get('plugin', '?')} on {f.cell.get('dataset', '?')}"} for f in failures]}

@@ -96,19 +96,18 @@ def plan_(records: Path, data_root: Path, plugin_paths: tuple[str, ...], as_json
 
 @bench.command()
 @options.out
+@click.option("--watch", is_flag=True, help="Go on until nothing is missing.")
+@click.option("--every", type=click.FloatRange(min=0.1), default=2.0, show_default=True, metavar="S",
+              help="Seconds between two looks, with --watch.")
 @options.as_json
-def status(out: Path, as_json: bool) -> None:
-    """Say which cells of the last plan are done, failed or missing."""
-    from ssl_skel.bench.status import status_of
+def status(out: Path, watch: bool, every: float, as_json: bool) -> None:
+    """Say which cells of the last plan are done, failed or missing, what runs where, and how long the rest takes."""
+    from ssl_skel.cli.show_status import show_status, watch_status
 
-    found = status_of(out)
-    if as_json:
-        click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(f"{found['suite']}: {found['done']} of {found['planned']} cells done, {found['failed']} failed, "
-               f"{found['missing']} missing")
-    for failure in found["failures"]:
-        click.echo(f"  {failure['status']}  {failure['title']}: {failure['message']}")
+    if watch:
+        watch_status(out, every, as_json)
+    else:
+        show_status(out, as_json)
 
 
 @bench.command()
