@@ -16,6 +16,7 @@ from ssl_skel.check import checks_of, run_check, run_checks
 from ssl_skel.cli.plugin import plugin
 from ssl_skel.contract.subject import Subject
 from ssl_skel.contract.training import features_do_not_collapse, loss_falls
+from ssl_skel.data.layouts import Layout, get_layout
 from ssl_skel.errors import UsageMistake
 from ssl_skel.registry import Catalogue, discover
 from ssl_skel.scaffold.names import new_name
@@ -37,10 +38,17 @@ def written(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+class FewLayouts(Subject):
+    """Two of the nine layouts that a check tries; the tutorial's test tries all."""
+
+    def layouts(self) -> list[Layout]:
+        return [get_layout("nite_15", 1), get_layout("kinect_v2_25", 2)]
+
+
 def subject(kind: str, name: str, *paths: Path) -> Subject:
     discover.cache_clear()
     catalogue = discover(tuple(map(str, paths)))
-    return Subject(catalogue.get(kind, name), catalogue)
+    return FewLayouts(catalogue.get(kind, name), catalogue)
 
 
 # -- what is written ----------------------------------------------------------------------------------------------
