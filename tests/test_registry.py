@@ -13,7 +13,7 @@ import yaml
 
 from helpers.tiny import BODY, Workshop, environment, write_plugin
 from ssl_skel.errors import BadCard, BrokenPlugin, UnknownName
-from ssl_skel.registry import KINDS, Catalogue, bundled_root, discover, plugin_entry, static_version
+from ssl_skel.registry import KINDS, Catalogue, bundled_root, discover, load_target, plugin_entry, static_version
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +124,50 @@ def test_a_given_folder_without_plugins_is_a_mistake(tmp_path: Path, given: str)
     (tmp_path / "bad" / "registry.yaml").write_text("schema: 1\nplugins: ['../*']\n")
     with pytest.raises(BadCard, match=given):
         discover((str(tmp_path / given),))
+
+
+NET = "class Net:\n    version = 4\n"
+
+
+def beside(folder: Path, target: str = "net:Net", code: str = NET) -> Path:
+    """A registry with a backbone whose module lies beside it."""
+    folder.mkdir(parents=True)
+    (folder / "registry.yaml").write_text(yaml.safe_dump({"schema": 1, "backbones": {"beside": {"target": target}}}))
+    (folder / "net.py").write_text(code)
+    return folder
+
+
+def test_a_module_may_lie_beside_a_registry(tmp_path: Path) -> None:
+    one = discover((str(beside(tmp_path / "one")),)).get("backbones", "beside")
+    assert (one.load().version, one.version, one.folder) == (4, 4, tmp_path / "one")
+    two = discover((str(beside(tmp_path / "two")),)).get("backbones", "beside")
+    assert two.load() is not one.load()
+    assert load_target(f"{one.load().__module__}:Net") is one.load()
+
+
+def test_a_reader_beside_a_registry_is_found_in_another_process(tmp_path: Path) -> None:
+    folder = beside(tmp_path / "one")
+    target = discover((str(folder),)).load("backbones", "beside").__module__ + ":Net"
+    code = f"from ssl_skel.registry import load_target; print(load_target({target!r}).version)"
+    done = subprocess.run([sys.executable, "-c", code], env={**environment(), "SSL_SKEL_PLUGINS": str(folder)},
+                          text=True, capture_output=True, timeout=60)
+    assert done.stdout == "4\n", done.stderr
+
+
+def test_the_code_of_outside_parts_has_a_digest_and_that_of_shipped_ones_does_not_count(tmp_path: Path) -> None:
+    def code(name: str, **how: str) -> str:
+        return discover((str(beside(tmp_path / name, **how)),)).get("backbones", "beside").outside_code()
+
+    first = code("a")
+    assert first == code("b", code=NET + "# a comment\n")
+    assert first != code("c", code=NET + "    more = 1\n")
+    assert first != code("d", code=NET.replace("4", "5"))
+    assert discover().get("backbones", "stgcn").outside_code() == ""
+    assert discover().get("plugins", "simclr").outside_code() == ""
+    with pytest.raises(BrokenPlugin, match="does not parse"):
+        code("e", code="def f(:")
+    with pytest.raises(BrokenPlugin, match="has no source"):
+        code("f", target="nowhere.at_all:Net")
 
 
 # -- broken entries -----------------------------------------------------------------------------------------------
@@ -255,6 +299,24 @@ def test_entry_points_good_and_bad(site: Path) -> None:
         catalogue.load("backbones", "knot")
     assert catalogue.get("executors", "knn").origin == "outside 1.0"  # another kind is another name space
     assert catalogue.get("evaluators", "knn").origin != "outside 1.0"
+
+
+def test_a_distribution_and_its_version_are_in_the_digest(site: Path, tmp_path: Path) -> None:
+    """Of one code under two versions, or from two distributions, no digest is the same."""
+    def digests() -> tuple[str, str]:
+        discover.cache_clear()
+        found = discover()
+        return found.get("plugins", "outside-good").digest(), found.get("backbones", "outer").outside_code()
+
+    before = digests()
+    assert discover().get("plugins", "outside-good").distribution == "outside 1.0"
+    (site / "outside-1.0.dist-info").rename(site / "outside-1.1.dist-info")
+    metadata = site / "outside-1.1.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
+    after = digests()
+    assert not {*before} & {*after}
+    alone = plugin_entry(site / "outside_plugins" / "outside_good", "a folder")
+    assert alone.digest() not in (before[0], after[0])
 
 
 def test_order_of_discovery(site: Path, tmp_path: Path) -> None:
