@@ -275,6 +275,7 @@ class Evaluator(ABC):
         needs: ``features`` (cached, frozen) or ``encoder``.
         across: Whether it is only for encoders that were pretrained on another dataset than they are tested on.
         primary: The metric that ranks.
+        selection: ``last``; a diagnostic whose `score` chooses by test labels says ``best-on-test`` and is never ranked.
         Config: Model of the keys that the constructor takes.
     """
 
@@ -283,6 +284,7 @@ class Evaluator(ABC):
     needs: ClassVar[Literal["features", "encoder"]] = "features"
     across: ClassVar[bool] = False
     primary: ClassVar[str] = "top1"
+    selection: ClassVar[Literal["last", "best-on-test"]] = "last"
     Config: ClassVar[type[BaseModel]] = TaskConfig
 
     def __init__(self, cfg: Any) -> None:
@@ -310,7 +312,9 @@ class Evaluator(ABC):
         """Fit and choose on the training part, predict the test part."""
 
     def score(self, result: EvalResult, labels: Tensor, num_classes: int) -> dict[str, float]:
-        """Compare predictions with test labels; the suite calls it once. Default: top-1, top-5, class mean.
+        """Compare predictions with test labels. Default: top-1, top-5, class mean.
+
+        The suite calls it when the predictions are made: on the test part, and on resamples of it for intervals.
 
         Args:
             result: What `evaluate` returned.

@@ -1,7 +1,12 @@
-"""Checkpoints of a running pretraining: atomic, verified, with the one before as a fallback."""
+"""Checkpoints of a running pretraining: atomic, with their SHA-256, and with the one before as a fallback.
+
+A file is a line that names the format, the digest of the rest, and what `torch.save` wrote. Without the digest a
+flipped bit in a tensor would go unnoticed, and into the numbers.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from collections.abc import Mapping
@@ -10,11 +15,14 @@ from typing import Any
 
 import torch
 
-from ssl_skel.fsio import output_error, write_atomic
+from ssl_skel.fsio import output_error, read_bounded, write_atomic
 
 log = logging.getLogger(__name__)
 
 NAMES = ("last.ckpt", "previous.ckpt")
+FORMAT = b"ssl-skel checkpoint 1\n"
+MAX_BYTES = 64 << 30
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def save(folder: Path, state: Mapping[str, Any]) -> None:
@@ -35,7 +43,27 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
             last.replace(previous)
     except OSError as error:
         raise output_error(last, error) from None
-    write_atomic(last, buffer.getvalue())
+    write_atomic(last, seal(buffer.getvalue()))
+
+
+def seal(content: bytes) -> bytes:
+    """Put the format and the digest of a checkpoint's content before it."""
+    return FORMAT + hashlib.sha256(content).digest() + content
+
+
+def unseal(data: bytes) -> memoryview:
+    """Take the content out of a checkpoint.
+
+    Raises:
+        ValueError: If it is none, or not what was written.
+    """
+    begin = len(FORMAT) + _DIGEST_BYTES
+    content = memoryview(data)[begin:]
+    if not data.startswith(FORMAT):
+        raise ValueError("it is no checkpoint")
+    if hashlib.sha256(content).digest() != data[len(FORMAT):begin]:
+        raise ValueError("its sha256 differs")
+    return content
 
 
 def load(folder: Path, owner: str) -> dict[str, Any] | None:
@@ -50,17 +78,24 @@ def load(folder: Path, owner: str) -> dict[str, Any] | None:
     """
     for name in NAMES:
         path = folder / name
-        if not path.is_file():
-            continue
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types on a torn file
-            log.warning("%s can't be read (%s); falling back", path, type(error).__name__)
+            content = unseal(read_bounded(path, MAX_BYTES))
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            continue
+        except Exception as error:  # torch raises many types on a file that it did not write
+            log.warning("%s can't be read (%s); falling back", path, str(error).splitlines()[0] if str(error) else
+                        type(error).__name__)
             continue
         if isinstance(state, dict) and state.get("owner") == owner:
             return state
         log.warning("%s belongs to another configuration; ignored", path)
     return None
+
+
+def exists(folder: Path) -> bool:
+    """Whether a pretraining was begun before in this folder."""
+    return any((folder / name).exists() for name in NAMES)
 
 
 def remove(folder: Path) -> None:

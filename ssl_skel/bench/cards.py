@@ -25,7 +25,8 @@ class PretrainingCard(Model):
     """What is known of a finished pretraining.
 
     Attributes:
-        cost: ``params``, ``params_pretraining``, ``pretrain_s``, ``samples_per_s``, ``peak_mb``, ``steps``, ``loss``.
+        cost: ``params``, ``params_pretraining``, ``pretrain_s``, ``samples_per_s``, ``peak_mb``, ``steps``, ``loss``,
+            ``joules`` (None where not measured), ``flops/<encoder>`` of encoding one clip.
         world_size: Processes that trained together.
     """
 

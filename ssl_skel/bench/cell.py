@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,17 @@ from ssl_skel.api import Backbone, EvalContext, EvalResult, Evaluator, Event, Pr
 from ssl_skel.bench.cards import PretrainingCard, is_pretrained, read_card, write_card
 from ssl_skel.bench.cells import EvalCell, PretrainCell
 from ssl_skel.bench.claims import claimed
+from ssl_skel.bench.costs import EnergyMeter, forward_flops
 from ssl_skel.bench.encoders import load_encoders, save_encoders
 from ssl_skel.bench.features import extract, is_extracted
 from ssl_skel.bench.guarded import blind_names, guarded, naming
+from ssl_skel.bench.intervals import over_clips, over_subjects
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import write_predictions
 from ssl_skel.bench.provenance import distributions, environment, versions
 from ssl_skel.bench.ranks import processes_of, run_ranks
 from ssl_skel.bench.record import Counts, Digests, PretrainingData, Record
+from ssl_skel.bench.reproduce import with_commands
 from ssl_skel.bench.staleness import core_digest
 from ssl_skel.bench.store import RecordStore, predictions_ref
 from ssl_skel.bench.timestamps import now
@@ -55,6 +58,7 @@ class _Where:
         self.checkpoint_s = float(options.get("checkpoint_s", 60.0))
         self.catalogue: Catalogue = discover(tuple(options.get("plugins", ())))
         self.logger_names: tuple[str, ...] = tuple(options.get("loggers", ()))
+        self.command: tuple[str, ...] = tuple(options.get("command", ()))
         if options.get("threads"):
             torch.set_num_threads(int(options["threads"]))
 
@@ -145,14 +149,18 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
                        Runtime(where.device, cell.precision), where.checkpoint_s, stop,
                        lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)),
                        loggers=where.loggers(cell, report))
+        meter = None if checkpoint.exists(folder) else EnergyMeter(where.device)
         task, cost = pretrain(job)
+        joules = meter.read() if meter and cost.steps and job.runtime.world_size == 1 else None
         encoders = encoders_of(task)
         _check_encoders(cell, encoders)
         if not job.runtime.is_main:
             return
         sha = save_encoders(folder, encoders)
+        flops = forward_flops(encoders, data.clips, cell.train.frames)
     write_card(folder, PretrainingCard(
-        id=cell.id, cell=cell, encoders_sha256=sha, cost=_cost(cost, task, encoders),
+        id=cell.id, cell=cell, encoders_sha256=sha,
+        cost={**_cost(cost, task, encoders), "joules": joules, **{f"flops/{k}": v for k, v in flops.items()}},
         world_size=job.runtime.world_size, env=environment(str(where.device)), started=started, finished=now()))
     checkpoint.remove(folder)
 
@@ -274,15 +282,26 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
                              cell.origin.joints if cell.origin else None),
             config=ids.digest(config), encoder=card.encoders_sha256),
         config=config, primary=evaluator.primary, metrics=metrics,
-        ci95={"top1": bootstrap_ci(correct, seed=cell.seed)},
+        ci95={**over_clips(evaluator, result, labels, view.num_classes, cell.seed),
+              "top1": bootstrap_ci(correct, seed=cell.seed)},
+        ci95_subjects=over_subjects(evaluator, result, labels, view.num_classes, view.test.subjects, cell.seed),
+        selection=evaluator.selection, persons=view.layout.persons,
         n=Counts(train=len(view.train), val=int(view.val.sum()), test=len(view.test)),
         num_classes=view.num_classes, chosen=dict(result.chosen), world_size=card.world_size,
         predictions=predictions_ref(cell.id, predictions), time_s=times,
         cost={"params": cost["params"], "pretrain_hours": (cost["pretrain_s"] or 0.0) * card.world_size / 3600,
               "samples_per_s": cost["samples_per_s"] or None, "steps": cost["steps"],
-              "pretrain_peak_mb": cost["peak_mb"] if cost["steps"] else None, "eval_peak_mb": peak_mb(where.device)},
+              "pretrain_peak_mb": cost["peak_mb"] if cost["steps"] else None, "eval_peak_mb": peak_mb(where.device),
+              **_arithmetic_and_energy(card, cell.streams)},
         env=environment(str(where.device)), started=started, finished=now(), pretraining_data=data)
-    RecordStore(where.out).write(record, predictions)
+    RecordStore(where.out).write(with_commands(record, where.command), predictions)
+
+
+def _arithmetic_and_energy(card: PretrainingCard, streams: Sequence[str]) -> dict[str, float | None]:
+    flops, joules = [card.cost.get(f"flops/{name}") for name in streams], card.cost.get("joules")
+    known = [value for value in flops if value is not None]
+    return {"flops": sum(known) if len(known) == len(flops) else None,
+            "pretrain_kj": None if joules is None else joules / 1000}
 
 
 def _pretraining_data(cell: EvalCell, pretraining: PretrainCell, layout: Layout, view: SplitView) -> PretrainingData:

@@ -115,14 +115,20 @@ class Record(Model):
             ``preprocessing``, ``precision``.
         primary: Name of the metric that ranks.
         ci95: Metric -> bootstrap interval over clips.
+        selection: ``best-on-test`` marks a diagnostic, which no board ranks.
         chosen: What the evaluator chose on held-out training subjects.
         time_s: ``pretrain``, ``extract``, ``evaluate``.
         cost: ``params``, ``pretrain_hours``, ``samples_per_s``, ``steps``, ``pretrain_peak_mb``,
-            ``eval_peak_mb``; what was not measured is None.
+            ``eval_peak_mb``, ``flops`` (of encoding one clip by the streams), ``pretrain_kj``; what was not measured
+            is None or absent.
         env: Machine, device, threads, versions, git state.
         pretraining_data: Data that the encoder saw without labels; None in records older than this key, which were all
             pretrained on the training part of their own split.
         world_size: Processes that trained together.
+        reproduce: Shell commands that rebuild the environment and the cell; none in records older than this key.
+        ci95_subjects: Metric -> bootstrap interval over whole subjects of the test part, where it has several.
+        persons: M of the clips; None in records older than this key.
+        modality: What the encoders were given.
         seal: `seal_of` the rest; the store sets it when it writes and checks it when it reads.
     """
 
@@ -142,7 +148,7 @@ class Record(Model):
     ci95: dict[str, tuple[float, float]]
     n: Counts
     num_classes: int
-    selection: Literal["last"] = "last"
+    selection: Literal["last", "best-on-test"] = "last"
     chosen: dict[str, Any] = Field({})
     predictions: Predictions
     time_s: dict[str, float]
@@ -152,6 +158,10 @@ class Record(Model):
     finished: str
     pretraining_data: PretrainingData | None = None
     world_size: int = Field(1, ge=1)
+    reproduce: tuple[str, ...] = ()
+    ci95_subjects: dict[str, tuple[float, float]] = Field({})
+    persons: int | None = Field(None, ge=1)
+    modality: str = Field("joints", max_length=60)
     seal: str = ""
 
 
