@@ -38,7 +38,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs += [make_record(0.4 + 0.1 * s + ratio / 4, plugin="masked", backbone="dgcnn", dataset="synthetic",
                           split="xsub", seed=seed, config__task={"strategy": strategy, "ratio": ratio})
               for s, strategy in enumerate(("random", "frame")) for ratio in (0.1, 0.4) for seed in (0, 1)]
+    severities = {f"{name}/{place}/top1": 0.7 - 0.1 * place for name in ("noise", "view") for place in range(1, 6)}
+    pairs += [make_record(0.7, plugin=plugin, backbone="stgcn", dataset="nw-ucla", split="v3", evaluator="robustness",
+                          metrics={"top1": 0.7, "corrupted_top1": 0.4, **severities}, primary="corrupted_top1")
+              for plugin in ("simclr", "moco", "random")]
     store = fill(tmp_path_factory.mktemp("page"), *pairs)
+    for record in store.all():
+        folder = store.root / "pretrain" / record.pretrain_id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "curves.jsonl").write_text("".join(f'{{"step": {s}, "loss": {9 / s}}}\n' for s in range(1, 40)))
     families = {"simclr": "contrastive", "moco": "contrastive", "colorization": "reference", "random": "floor"}
     return write_boards(store, families=families)[0]
 
@@ -77,7 +85,7 @@ def heading(chrome: Chrome, text: str, table: str = "#nw-ucla-v3-linear") -> str
 
 def test_the_page_loads_without_a_complaint_or_a_request(chrome: Chrome, page: Path) -> None:
     assert chrome.run("document.title") == "All records · ssl-skel"
-    assert chrome.run("document.querySelectorAll('table.ranks').length") == 5
+    assert chrome.run("document.querySelectorAll('table.ranks').length") == 6
     assert chrome.complaints == []
     assert chrome.requests == [page.absolute().as_uri()]
 
@@ -138,21 +146,21 @@ def shown(chrome: Chrome) -> str:
 
 
 def test_filters_and_search_narrow_the_rows_together(chrome: Chrome) -> None:
-    assert shown(chrome) == "21 rows"
+    assert shown(chrome) == "24 rows"
     choose(chrome, "dataset", "nw-ucla")
-    assert sections(chrome) == ["nw-ucla-v3-knn", "nw-ucla-v3-linear"]
+    assert sections(chrome) == ["nw-ucla-v3-knn", "nw-ucla-v3-linear", "nw-ucla-v3-robustness"]
     choose(chrome, "evaluator", "linear")
     choose(chrome, "family", "contrastive")
     assert visible_rows(chrome) == ["moco", "simclr"]
     search(chrome, "MoCo stgcn")
     assert visible_rows(chrome) == ["moco"]
-    assert shown(chrome) == "1 of 21 rows"
+    assert shown(chrome) == "1 of 24 rows"
     search(chrome, "nothing like it")
     assert sections(chrome) == []
     assert not chrome.run("document.querySelector('#none').hidden")
     click(chrome, "button[type=reset]")
     chrome.run("new Promise(done => setTimeout(done, 50))")
-    assert shown(chrome) == "21 rows"
+    assert shown(chrome) == "24 rows"
     choose(chrome, "backbone", "dgcnn")
     assert visible_rows(chrome) == ["colorization"]
     choose(chrome, "split", "fold-1")
@@ -262,3 +270,79 @@ def test_a_phone_shows_rank_method_score_and_interval(chrome: Chrome, tmp_path: 
     assert heading(chrome, "top-1") == "descending", "the headings are still there to sort by"
     chrome.screenshot(tmp_path / "phone.png")
     assert (tmp_path / "phone.png").stat().st_size > 10_000
+
+
+PAGES = ("plugin-colorization", "plugin-simclr", "plugin-random", "dataset-nw-ucla", "dataset-sbu", "cell")
+
+
+@pytest.fixture(params=PAGES)
+def beside(request: pytest.FixtureRequest, chrome: Chrome, page: Path) -> Path:
+    """One page of each kind, opened."""
+    path = next(iter(sorted((page.parent / "pages").glob(f"{request.param}*.html"))))
+    chrome.complaints.clear()
+    chrome.requests.clear()
+    chrome.open(path)
+    return path
+
+
+def test_pages_beside_load_without_a_complaint_from_their_folder_only(chrome: Chrome, beside: Path) -> None:
+    assert chrome.complaints == []
+    names = {request.rsplit("/", 1)[1] for request in chrome.requests}
+    assert names == {beside.name, "style.css", "script.js"}
+    assert all(request.startswith(beside.parent.absolute().as_uri()) for request in chrome.requests)
+    assert chrome.run("getComputedStyle(document.querySelector('.bar')).position") == "sticky", "the style is there"
+    assert not chrome.run("document.querySelector('#theme').hidden"), "the script has run"
+
+
+def test_pages_beside_fit_every_width_and_stand_out(chrome: Chrome, beside: Path) -> None:
+    chrome.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for width in (320, 390, 768, 1280):
+        chrome.resize(width, 800)
+        assert chrome.run("document.documentElement.scrollWidth") <= width
+    for theme in ("light", "dark"):
+        chrome.run(f"document.documentElement.dataset.theme = '{theme}'")
+        assert chrome.run(CONTRAST) == []
+
+
+def test_a_link_leads_to_the_method_its_record_and_back(chrome: Chrome) -> None:
+    def follow(selector: str, title: str) -> None:
+        click(chrome, selector)
+        for _ in range(100):
+            if chrome.run("document.readyState") == "complete" and title in chrome.run("document.title"):
+                return
+            chrome.run("new Promise(done => setTimeout(done, 30))")
+        raise AssertionError(chrome.run("document.title"))
+
+    follow("#nw-ucla-v3-linear a.name", "colorization · ssl-skel")
+    follow("#results .seeds a", "colorization on")
+    assert "ssl-skel bench run" in chrome.run("document.querySelector('#commands').textContent")
+    follow("nav a", "All records")
+    assert chrome.complaints == []
+
+
+def test_tables_of_pages_sort_and_curves_are_told_apart_without_colour(chrome: Chrome, page: Path) -> None:
+    chrome.open(page.parent / "pages/plugin-simclr.html")
+    rows = "[...document.querySelectorAll('#classes-1 tbody th')].map(t => t.textContent)"
+    before = chrome.run(rows)
+    chrome.run("document.querySelectorAll('#classes-1 button.sort')[0].click()")
+    chrome.run("document.querySelectorAll('#classes-1 button.sort')[0].click()")
+    assert chrome.run(rows) == sorted(before, reverse=True)
+    chrome.open(page)
+    dashes = chrome.run("[...document.querySelectorAll('#nw-ucla-v3-robustness .key .stroke')].map(p => "
+                        "getComputedStyle(p).strokeDasharray)")
+    assert len(dashes) == len(set(dashes)) == 3
+
+
+def test_long_tables_are_folded_until_they_are_asked_for_or_filtered(chrome: Chrome, tmp_path: Path) -> None:
+    pairs = [make_record(0.3 + place / 50, plugin=f"m-{place}", n=50) for place in range(25)]
+    chrome.open(write_boards(fill(tmp_path, *pairs), pages=False)[0])
+    assert len(visible_rows(chrome)) == 15
+    search(chrome, "m-1")
+    assert len(visible_rows(chrome)) == 11
+    search(chrome, "")
+    heading(chrome, "top-1")
+    heading(chrome, "top-1")
+    assert visible_rows(chrome)[0] == "m-0", "the first of the order shown, not of the ranks"
+    assert len(visible_rows(chrome)) == 15
+    click(chrome, "button.unfold")
+    assert len(visible_rows(chrome)) == 25

@@ -31,6 +31,11 @@ def test_boards_are_what_the_records_give() -> None:
     assert result.exit_code == 0, result.output
 
 
+def test_committed_boards_are_their_index_alone() -> None:
+    """Pages are rendered where they are read (`bench board --pages`): one a record would fill the history."""
+    assert not list(ROOT.glob("boards/*/pages")), "render the board again with --no-pages"
+
+
 def test_each_pretraining_has_its_card_and_no_weights() -> None:
     for record in RECORDS:
         folder = ROOT / "pretrain" / record.pretrain_id

@@ -131,13 +131,15 @@ def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
         plan = None
     old = _read_manifest(store.root / "boards" / request.name)
     records = store.all()
-    facts = gather_facts(records, discover(), request.cards)
+    planned = plan.cells if plan else old.planned if old else ()
+    cells = [record.cell for record in records] + [one.cell for one in planned]
+    facts = gather_facts(cells, discover(), request.cards)
     families = {name: str(card.family) for name, card in facts.plugins.items()}
     manifest = Manifest(
         name=request.name, title=(plan.title if plan else "") or (old.title if old else "")
         or (request.suite or "All records"),
         baseline=request.baseline or (plan.baseline if plan else "") or (old.baseline if old else "") or FLOOR,
-        incomplete=request.incomplete, records=(), planned=plan.cells if plan else old.planned if old else (),
+        incomplete=request.incomplete, records=(), planned=planned,
         families=dict(families if request.families is None else request.families),
         stale=_stale(records, request.current), facts=facts if _with_pages(request, old) else None)
     return _render(store, records, manifest)

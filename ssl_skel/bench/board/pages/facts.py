@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ssl_skel.bench.record import CellKey, Record
+from ssl_skel.bench.record import CellKey
 from ssl_skel.errors import SkelError
 from ssl_skel.schema import Model, PluginCard
 
@@ -55,16 +55,15 @@ class Facts(Model):
                      datasets={name: card for name, card in self.datasets.items() if name in {d for _, d in names}})
 
 
-def gather_facts(records: Iterable[Record], catalogue: Catalogue,
+def gather_facts(cells: Sequence[CellKey], catalogue: Catalogue,
                  cards: Mapping[str, PluginCard] | None = None) -> Facts:
     """Collect the cards that a board's pages show.
 
     Args:
-        records: Of the board.
+        cells: Of a board.
         catalogue: The registry.
         cards: Of plugins; None takes those of the registry.
     """
-    cells = [record.cell for record in records]
     plugins, datasets = {}, {}
     for name in sorted({cell.plugin for cell in cells}):
         card = cards.get(name) if cards is not None else _plugin(name, catalogue)
