@@ -96,6 +96,7 @@ class _Planner:
                 _check_batch(resolved, view, self.request.processes)
                 _check_weights(entry, resolved)
                 planned = self._pretrainings(entry, resolved, view)
+                self.warnings |= dict.fromkeys(_micro_batches(self.catalogue, entry, resolved))
             except SkelError as error:
                 self._refuse(entry.plugin, reference, error)
                 continue
@@ -208,6 +209,15 @@ def _check_batch(resolved: Resolved, view: SplitView, processes: int) -> None:
         micro = f"{resolved.train.accumulate} micro-batches in " if resolved.train.accumulate > 1 else ""
         raise UsageMistake(f"a batch of {batch} can't be dealt to {micro}{processes} processes equally",
                            "Choose another --gpus-per-cell, or set train.batch.")
+
+
+def _micro_batches(catalogue: Catalogue, entry: SuiteEntry, resolved: Resolved) -> list[str]:
+    """Warn of micro-batches that make another method of a plugin."""
+    card, parts = catalogue.get("plugins", entry.plugin).card, resolved.train.accumulate
+    if parts == 1 or not resolved.train.epochs or (card and card.batch_invariant):
+        return []
+    return [f"{entry.plugin}: {parts} micro-batches a step give other numbers than one batch; its loss compares the clips "
+            "of a batch, or its layers take statistics over them"]
 
 
 def _check_weights(entry: SuiteEntry, resolved: Resolved) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ssl_skel.api import PretextTask
+from ssl_skel.api import Backbone, PretextTask
 from ssl_skel.contract.subject import Skipped, Subject, clips, require
 from ssl_skel.registry import discover
 from ssl_skel.sharing import share
@@ -32,6 +32,7 @@ def two_processes_equal_one(subject: Subject) -> None:
     _, task = subject.first()
     if not any(p.requires_grad for p in task.parameters()):
         raise Skipped("nothing is trained")
+    _clips_are_dealt(subject)
     with tempfile.TemporaryDirectory(prefix="ssl-skel-check-") as folder:
         jobs = _start(subject, Path(folder) / "weights.pt")
         try:
@@ -44,6 +45,34 @@ def two_processes_equal_one(subject: Subject) -> None:
         change, error = (_length(alone[key] - other[key] for key in keys) for other in (before, together))
         require(error <= TOLERANCE * change, f"with two processes encoder {name!r} moves elsewhere: by {error:.2g}, of "
                 f"{change:.2g} in all")
+
+
+def _clips_are_dealt(subject: Subject) -> None:
+    """A half of the views brings half of the clips to every backbone; else both processes would work on all of them."""
+    layout, task = subject.first()
+    whole = clips(layout, _size(subject), dropout=0.0)
+    with torch.no_grad():
+        views = task.views(whole, torch.Generator().manual_seed(0))
+    all_rows, half_rows = _rows(task, views), _rows(task, share(views, len(whole), 0, _WORLD))
+    require(all_rows == [_WORLD * rows for rows in half_rows], f"cut into {_WORLD} shares, the views bring {half_rows} "
+            f"clips to the backbones instead of {all_rows}; give views as tensors with a row a clip, in tuples, lists, "
+            "mappings or dataclasses")
+
+
+def _rows(task: PretextTask, views: Any) -> list[int]:
+    """Clips that the backbones of a task are called with."""
+    found: list[int] = []
+    hooks = [module.register_forward_pre_hook(lambda _, inputs: found.append(len(inputs[0])))
+             for module in task.modules() if isinstance(module, Backbone)]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        task.train()(views)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _size(subject: Subject) -> int:
+    return max(8, 2 * subject.card.min_batch)
 
 
 def _length(parts: Iterable[torch.Tensor]) -> float:
@@ -87,7 +116,7 @@ def _train(subject: Subject, rank: int, world: int) -> dict[str, torch.Tensor]:
     layout, task = subject.first()
     wrapped = DistributedDataParallel(task.train(), find_unused_parameters=True) if world > 1 else task.train()
     optimizer = torch.optim.SGD(task.parameters(), lr=0.01)
-    size = max(8, 2 * subject.card.min_batch)
+    size = _size(subject)
     for step in range(_STEPS):
         whole = clips(layout, size, seed=step, dropout=0.0)
         with torch.no_grad():
