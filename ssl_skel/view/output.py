@@ -13,7 +13,7 @@ from ssl_skel.fsio import output_error, write_atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 160
+DPI = 110
 PICTURES = (".png", ".svg")
 
 
@@ -51,7 +51,8 @@ def save(figure: Figure, path: Path, title: str) -> Path:
     buffer = io.BytesIO()
     kind = path.suffix.lower().lstrip(".")
     metadata = {"Title": title, "Date": None, "Creator": None} if kind == "svg" else {"Title": title, "Software": None}
-    figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+    extra = {} if kind == "svg" else {"pil_kwargs": {"optimize": True}}
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, **extra)
     return write(path, buffer.getvalue())
 
 
