@@ -85,6 +85,12 @@ class ForbiddenRead(SkelError):
     exit_code = CONTRACT
 
 
+class NotReproduced(SkelError):
+    """A number that does not come out again."""
+
+    exit_code = CONTRACT
+
+
 class DataMissing(SkelError):
     """A dataset that is not prepared, or only half."""
 

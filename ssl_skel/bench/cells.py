@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ssl_skel import ids
 from ssl_skel.bench.record import CellKey
+from ssl_skel.errors import UsageMistake
 from ssl_skel.schema import DatasetName, LayoutName, Model, Name, TrainConfig
 
 
@@ -185,6 +187,7 @@ class Plan(Model):
         refused: Entries that can't be run, with the reason.
         missing: Datasets that are not prepared: name -> reason.
         warnings: Known leaks of the splits, incomplete data.
+        command: Options of `bench run` that make this plan, for the records.
     """
 
     suite: str
@@ -195,6 +198,23 @@ class Plan(Model):
     refused: tuple[Refusal, ...] = ()
     missing: dict[str, str] = Field({})
     warnings: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+    def only(self, wanted: Collection[str]) -> Plan:
+        """The plan of these evaluations, and of the pretrainings that they need.
+
+        Raises:
+            UsageMistake: For an id that is none of this plan's.
+        """
+        known = {cell.id for cell in self.evaluations}
+        for one in wanted:
+            if one not in known:
+                raise UsageMistake(f"--only {one[:80]!r} is no evaluation of this plan",
+                                   "Where it once was, code, data, keys or precision have changed since.")
+        kept = tuple(cell for cell in self.evaluations if cell.id in wanted)
+        sources = {cell.pretrain_id for cell in kept}
+        return self.model_copy(update={
+            "evaluations": kept, "pretrainings": tuple(cell for cell in self.pretrainings if cell.id in sources)})
 
     def shard(self, number: int, count: int) -> Plan:
         """Every `count`-th pretraining, from the `number`-th (counted from 1), with all of its evaluations."""

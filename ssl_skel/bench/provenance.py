@@ -95,6 +95,8 @@ def reproduce(record: Record) -> list[str]:
     Args:
         record: Any; its suite and plugin must be known to the registry that runs it.
     """
+    if record.reproduce:
+        return list(record.reproduce)
     packages = record.env.get("packages")
     pins = [f"{name}=={version}" for name, version in packages.items()] if isinstance(packages, dict) else []
     outside = {str(value) for key, value in record.versions.items() if key.endswith(_BROUGHT)}

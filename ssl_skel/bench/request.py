@@ -10,6 +10,7 @@ import torch
 
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.plan import PlanRequest, make_plan
+from ssl_skel.bench.reproduce import command_words
 from ssl_skel.bench.settings import settings_of
 from ssl_skel.errors import BadCard, UsageMistake
 from ssl_skel.registry import Catalogue
@@ -25,6 +26,7 @@ class Asked:
     Attributes:
         processes: That share the work of a cell.
         remote: Whether cells run on other machines, so that this one need not have the device.
+        only: Ids of evaluations; empty means all.
     """
 
     suite: str | None = None
@@ -40,6 +42,7 @@ class Asked:
     device: str = "auto"
     processes: int = 1
     remote: bool = False
+    only: Sequence[str] = ()
 
 
 def plan_of(asked: Asked, catalogue: Catalogue, data_root: Path) -> Plan:
@@ -57,8 +60,10 @@ def plan_of(asked: Asked, catalogue: Catalogue, data_root: Path) -> Plan:
     precision = pick_precision(asked.precision or suite.precision, _device(asked))
     settings = settings_of(asked.config_files, asked.settings, [entry.plugin for entry in suite.entries],
                            catalogue.names("plugins"))
-    return make_plan(PlanRequest(suite, asked.suite or "custom", data_root, precision, settings,
-                                 asked.processes), catalogue)
+    plan = make_plan(PlanRequest(suite, asked.suite or "custom", data_root, precision, settings, asked.processes),
+                     catalogue)
+    plan = plan.only(asked.only) if asked.only else plan
+    return plan.model_copy(update={"command": command_words(asked, settings, precision)})
 
 
 def _device(asked: Asked) -> torch.device:

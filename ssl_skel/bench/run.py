@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +50,12 @@ class RunOptions:
     as_json: bool = False
     checkpoint_s: float = 60.0
 
-    def for_units(self, suite: str) -> dict[str, Any]:
+    def for_units(self, suite: str, command: Sequence[str] = ()) -> dict[str, Any]:
         """What a worker needs to know, as plain data."""
+        folders = [str(Path(path).absolute()) for path in self.plugins]
+        words = [*command, *(word for path in folders for word in ("--plugins", path))] if command else []
         return {"out": str(self.out.absolute()), "data_root": str(self.data_root.absolute()), "suite": suite,
-                "plugins": [str(Path(p).absolute()) for p in self.plugins], "device": self.device,
-                "loggers": list(self.loggers),
+                "plugins": folders, "device": self.device, "loggers": list(self.loggers), "command": words,
                 "threads": self.threads, "processes": self.processes, "checkpoint_s": self.checkpoint_s}
 
 
@@ -88,7 +89,8 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
         make_executor, options.executor_settings, jobs=options.jobs, timeout_h=options.timeout_h,
         device=options.device, processes=options.processes, threads=options.threads)
     own = plan.shard(*options.shard) if options.shard else plan
-    grid = Grid(own, store, executor, options.for_units(plan.suite), options.rerun, options.fail_fast, listen)
+    units = options.for_units(plan.suite, plan.command)
+    grid = Grid(own, store, executor, units, options.rerun, options.fail_fast, listen)
     try:
         with _signals(grid.interrupt):
             report = grid.run()

@@ -11,13 +11,14 @@ import click
 
 from ssl_skel import errors
 from ssl_skel.cli import options
-from ssl_skel.errors import BadRecord, SkelError, UsageMistake
+from ssl_skel.errors import SkelError, UsageMistake
 
 if TYPE_CHECKING:
     from ssl_skel.bench.board.files import Rendered
     from ssl_skel.bench.compare import Comparison, Comparisons
     from ssl_skel.bench.record import Record
     from ssl_skel.bench.stats import Difference
+    from ssl_skel.bench.store import RecordStore
     from ssl_skel.schema import PluginCard
 
 records_option = click.option(
@@ -197,35 +198,52 @@ def _comparison_data(found: Comparisons) -> dict[str, object]:
 @click.option("--all", "everything", is_flag=True, help="Every record and every board of the folder.")
 @records_option
 @click.option("--rescore", is_flag=True, help="Compute the metrics again from the stored predictions.")
+@click.option("--rerun", "again", is_flag=True, help="Evaluate again from the encoders; exit code 3 if it differs.")
+@click.option("--encoders", type=click.Path(path_type=Path), metavar="DIR",
+              help="With --rerun: output folder that holds the weights [default: that of the records].")
+@click.option("--tolerance", type=click.FloatRange(0, 100), default=0.0, show_default=True, metavar="POINTS",
+              help="With --rerun: largest difference of a metric, in percentage points.")
+@click.option("--device", default="auto", show_default=True, help="With --rerun: auto, cpu, cuda or cuda:N.")
+@options.data_root
 @options.plugins
-def verify(names: tuple[str, ...], everything: bool, root: Path, rescore: bool, plugin_paths: tuple[str, ...]) -> None:
-    """Check records (ids or files) against their seals, places, predictions and scores."""
+def verify(names: tuple[str, ...], everything: bool, root: Path, rescore: bool, again: bool, encoders: Path | None,
+           tolerance: float, device: str, data_root: Path, plugin_paths: tuple[str, ...]) -> None:
+    """Check records (ids or files) against their seals, places, predictions and scores, or evaluate them again."""
     from ssl_skel.bench.store import RecordStore
     from ssl_skel.bench.verify import find_record, verify_record
 
     if bool(names) == everything:
         raise UsageMistake("give records, or --all", "For example `ssl-skel bench verify --all --rescore`.")
-    store = RecordStore(root)
+    store, where = RecordStore(root), (encoders or root, data_root, plugin_paths, device, tolerance / 100)
     if not everything:
         for name in names:
             record = find_record(store, name)
-            click.echo(f"{record.id}: {', '.join(verify_record(store, record, rescore))} agree")
+            said = verify_record(store, record, rescore) + (_rerun(store, record, where) if again else [])
+            click.echo(f"{record.id}: {', '.join(said)} agree")
         return
     records, broken = store.scan()
+    found: list[SkelError] = [*broken]
     for record in records:
         try:
             verify_record(store, record, rescore)
-        except BadRecord as error:
-            broken.append(error)
-    if not records and not broken:
+            if again:
+                _rerun(store, record, where)
+        except SkelError as error:
+            found.append(error)
+    if not records and not found:
         raise UsageMistake(f"{root} holds no records", "Give their folder with --records.")
-    found: list[SkelError] = [*broken]
-    if not broken and (root / "boards").is_dir():
+    if not found and (root / "boards").is_dir():
         found += _board_errors(store.root, plugin_paths)
     for problem in found:
         click.echo(problem.format_message(), err=True)
     click.echo(f"{root}: {len(records)} records read, {len(found)} problems")
     raise SystemExit(found[0].exit_code if found else errors.OK)
+
+
+def _rerun(store: RecordStore, record: Record, where: tuple[Path, Path, tuple[str, ...], str, float]) -> list[str]:
+    from ssl_skel.bench.rerun import Where, rerun
+
+    return [f"rerun ({rerun(store, record, Where(*where))})"]
 
 
 def _board_errors(root: Path, plugin_paths: tuple[str, ...]) -> list[SkelError]:

@@ -52,6 +52,7 @@ def selection(command: F) -> F:
                      help="These evaluators instead of the suite's."),
         click.option("-s", "--seed", "seeds", multiple=True, type=click.IntRange(0), metavar="SEED",
                      help="These seeds instead of the suite's."),
+        click.option("--only", multiple=True, metavar="ID", help="Only these evaluations of the plan."),
         click.option("--config", "config_files", multiple=True, metavar="FILE.yaml",
                      type=click.Path(path_type=Path), help="Override the keys that a file names; --set comes after."),
         click.option("--set", "settings", multiple=True, metavar="[PLUGIN:]KEY=VALUE",

@@ -255,7 +255,7 @@ def results(out: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for record in RecordStore(out).all():
         raw = record.model_dump(mode="json")
-        for key in ("time_s", "env", "started", "finished", "seal"):
+        for key in ("time_s", "env", "started", "finished", "reproduce", "seal"):
             del raw[key]
         raw["cost"] = {key: value for key, value in raw["cost"].items() if key not in _MEASURED}
         found[record.id] = raw
