@@ -50,21 +50,29 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """
     content = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     try:
-        handle, temp = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fchmod(stream.fileno(), 0o644)
-                os.fsync(stream.fileno())
-            Path(temp).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temp).unlink()
-            raise
+            _replace(path, content)
+        except FileNotFoundError:
+            # Where a clock has jumped, another run may have swept our temporary file away as an old one.
+            _replace(path, content)
         _sync_folder(path.parent)
     except OSError as error:
         raise output_error(path, error) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temp = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o644)
+            os.fsync(stream.fileno())
+        Path(temp).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temp).unlink()
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -123,9 +131,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
     # O_NONBLOCK: opening a FIFO that somebody put there must not hang.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise ValueError("it is no regular file")
-        data = stream.read(limit + 1)
+        data = stream.read(min(limit, found.st_size) + 1)  # reading takes memory for all that is asked for
     if len(data) > limit:
         raise ValueError(f"it is larger than {limit / 1e6:g} MB")
     return data

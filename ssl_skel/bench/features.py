@@ -125,5 +125,5 @@ def _digest(features: Mapping[str, Tensor]) -> str:
     hasher = hashlib.sha256()
     for name, values in sorted(features.items()):
         hasher.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        hasher.update(memoryview(values.contiguous().numpy()))
+        hasher.update(values.contiguous().numpy().data)
     return hasher.hexdigest()

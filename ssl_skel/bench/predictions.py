@@ -15,6 +15,7 @@ from ssl_skel.bench.record import Record
 from ssl_skel.errors import BadRecord
 
 MAX_TOP = 5
+MAX_DIGITS = 20
 TOLERANCE = 1e-9
 
 
@@ -82,6 +83,8 @@ def read_predictions(data: bytes, origin: str) -> PredictionTable:
             raise ValueError("the header is not clip,label,top1..topK")
         if not data.endswith(b"\n") or any(len(row) != width + 2 for row in rows):
             raise ValueError("a line is cut short")
+        if any(len(text) > MAX_DIGITS for row in rows[1:] for text in row[1:]):
+            raise ValueError("a class number has too many digits")  # numpy gives every text the room of the longest
         clips = tuple(row[0] for row in rows[1:])
         numbers = np.array([row[1:] for row in rows[1:]], dtype=str).reshape(-1, width + 1).astype(np.int64)
     except (UnicodeDecodeError, csv.Error, ValueError, OverflowError) as error:

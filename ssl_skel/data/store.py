@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_skel.data.clip import NAME_BYTES, RawClip
-from ssl_skel.data.layouts import Layout, get_layout
+from ssl_skel.data.layouts import LAYOUTS, Layout, get_layout
 from ssl_skel.errors import DataMissing, DigestMismatch
+from ssl_skel.fsio import read_bounded
 from ssl_skel.ids import file_sha256
 
 SCHEMA = 1
@@ -31,6 +33,11 @@ INDEX_DTYPE = np.dtype([
 TRACK_DTYPE = np.dtype([
     ("clip", "<i4"), ("person", "<i4"), ("start", "<i4"), ("length", "<i4"), ("offset", "<i8"),
 ])
+_DTYPES = {"rows.npy": np.dtype("<f4"), "valid.npy": np.dtype("<u4"), "tracks.npy": TRACK_DTYPE,
+           "index.npy": INDEX_DTYPE}
+MAX_FRAMES = 10**6
+MAX_META_BYTES = 10_000_000
+MAX_PERSONS = 100
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,31 @@ class Store:
                                      "Prepare the dataset again with --force.")
 
     def _check_shape(self) -> None:
-        rows, tracks, index = len(self.rows), self.tracks, self.index
-        ends = tracks["offset"] + tracks["length"]
-        sound = (
-            self.rows.shape[1:] == (self.layout.num_joints, 3)
-            and len(self.valid) == rows
-            and int(index["num_tracks"].sum(dtype=np.int64)) == len(tracks)
-            and bool((index["first_track"][1:] == np.cumsum(index["num_tracks"], dtype=np.int64)[:-1]).all())
-            and bool((tracks["offset"][1:] == ends[:-1]).all())
-            and (len(tracks) == 0 or (int(tracks["offset"][0]) == 0 and int(ends[-1]) == rows))
-        )
-        if not sound:
+        rows, names = len(self.rows), self.index["name"]
+        shaped = (self.rows.shape == (rows, self.layout.num_joints, 3) and self.valid.shape == (rows,)
+                  and self.tracks.ndim == self.index.ndim == 1)
+        named = shaped and bool((names[1:] > names[:-1]).all() and
+                                (np.frombuffer(names.tobytes(), np.uint8) < 128).all())
+        if not (named and self._tracks_fit()):
             raise DigestMismatch(f"the index of {self.path} does not fit its rows", _again(self.path))
+
+    def _tracks_fit(self) -> bool:
+        """Whether the tracks of the clips follow one another, each within its clip, and cover the rows."""
+        tracks, count = self.tracks, self.index["num_tracks"].astype(np.int64)
+        frames, persons = self.index["frames"], self.layout.persons
+        if not bool(((count >= 0) & (count <= persons) & (frames >= 1) & (frames <= MAX_FRAMES)).all()):
+            return False
+        first, start = np.cumsum(count) - count, tracks["start"].astype(np.int64)
+        length = tracks["length"].astype(np.int64)
+        if int(count.sum()) != len(tracks) or int(length.sum()) != len(self.rows):
+            return False
+        clip = np.repeat(np.arange(len(count)), count)
+        return bool(
+            (self.index["first_track"] == first).all()
+            and (tracks["clip"] == clip).all()
+            and (tracks["person"] == np.arange(len(tracks)) - first[clip]).all()
+            and ((start >= 0) & (length >= 1) & (start + length <= frames[clip])).all()
+            and (tracks["offset"] == np.cumsum(length) - length).all())
 
 
 def unpack_bits(bits: NDArray[np.uint32], joints: int) -> NDArray[np.bool_]:
@@ -165,14 +185,16 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise DataMissing(f"{path.name} is not prepared in {path.parent}",
                           f"Run `ssl-skel data prepare {path.name} --raw DIR`, or give --data-root.")
     try:
-        meta = json.loads((path / "meta.json").read_bytes())
+        meta = json.loads(read_bounded(path / "meta.json", MAX_META_BYTES))
         if meta["schema"] != SCHEMA:
             raise DataMissing(f"{path} has store schema {meta['schema']}, not {SCHEMA}", _again(path))
         if content_digest(meta) != meta["digest"]:
             raise DigestMismatch(f"{path / 'meta.json'} has not the digest that it claims", _again(path))
+        if meta["layout"] not in LAYOUTS or not 1 <= int(meta["persons"]) <= MAX_PERSONS:
+            raise ValueError("no layout")
     except OSError as error:
         raise DataMissing(f"can't read {path / 'meta.json'}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataMissing(f"{path / 'meta.json'} is damaged", _again(path)) from None
     return dict(meta)
 
@@ -183,8 +205,11 @@ def _map(path: Path, name: str, meta: Mapping[str, Any]) -> NDArray[Any]:
         size, expected = file.stat().st_size, meta["files"][name]["bytes"]
         if size != expected:
             raise DataMissing(f"{file} has {size} bytes, {expected} expected", _again(path))
-        return np.load(file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        found: NDArray[Any] = np.lib.format.open_memmap(file, mode="r")  # refuses arrays of objects
+        if found.dtype != _DTYPES[name]:
+            raise ValueError("another type of numbers")
+        return found
     except OSError as error:
         raise DataMissing(f"can't read {file}: {error.strerror}", _again(path)) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, EOFError, SyntaxError, RecursionError, OverflowError, tokenize.TokenError):
         raise DataMissing(f"{file} is damaged", _again(path)) from None
