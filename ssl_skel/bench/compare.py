@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ssl_skel.bench import stats
+from ssl_skel.bench.pairing import ClipSet, join_shared
 from ssl_skel.bench.record import CellKey, Record
 from ssl_skel.bench.store import ID, RecordStore
 from ssl_skel.errors import UnknownName, UsageMistake
@@ -50,11 +51,30 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Overall:
+    """A against B over several test sets under one protocol.
+
+    Attributes:
+        found: Mean difference; test sets that share clips are joined first, and each clip of them counts once.
+        splits: Number of splits that went in.
+        sets: Number of test sets that they make when those that share clips are joined.
+        clips: Number of different clips.
+        resolvable: Smallest difference that these clips can tell, half the width of the interval.
+    """
+
+    found: stats.Difference
+    splits: int
+    sets: int
+    clips: int
+    resolvable: float
+
+
+@dataclass(frozen=True, slots=True)
 class Comparisons:
     """All test sets, and for each protocol the mean difference over the test sets (where there are several)."""
 
     each: tuple[Comparison, ...]
-    over_all: dict[str, stats.Difference]
+    over_all: dict[str, Overall]
 
 
 def compare(store: RecordStore, one: str, other: str, records: Sequence[Record]) -> Comparisons:
@@ -76,11 +96,14 @@ def compare(store: RecordStore, one: str, other: str, records: Sequence[Record])
     shared = sorted(place for place in a if place in b and _common(a[place], b[place]))
     if not shared:
         raise UsageMistake(f"{one!r} and {other!r} have no dataset, split, evaluator and seed in common")
-    pairs = {place: _pairs(store, a[place], b[place], one, other) for place in shared}
+    clips, pairs = {}, {}
+    for place in shared:
+        clips[place], pairs[place] = _pairs(store, a[place], b[place], one, other)
     drafts = [_compare(place, a[place], b[place], pairs[place]) for place in shared]
     adjusted = stats.holm([draft.p_holm for draft in drafts]).tolist()
     each = tuple(_with_holm(draft, p) for draft, p in zip(drafts, adjusted))
-    return Comparisons(each, _over_all(pairs, one, other))
+    sets = {place: ClipSet(place[0], clips[place], *_means(pairs[place])) for place in shared}
+    return Comparisons(each, _over_all(sets, one, other))
 
 
 def _select(records: Sequence[Record], wanted: str) -> dict[Place, Seeds]:
@@ -111,11 +134,12 @@ def _fits(record: Record, wanted: str) -> bool:
     cell = record.cell
     plugin, *rest = wanted.split(":")
     return cell.plugin == plugin and all(
-        part in (cell.label, cell.backbone, cell.streams, cell.fusion) for part in rest)
+        part in (cell.label, cell.backbone, cell.streams, cell.fusion, cell.pretrained_on) for part in rest)
 
 
 def _name(cell: CellKey) -> str:
-    parts = (cell.plugin, cell.label, cell.backbone, cell.streams, cell.fusion if cell.fusion != "single" else "")
+    fusion = cell.fusion if cell.fusion != "single" else ""
+    parts = (cell.plugin, cell.label, cell.backbone, cell.streams, fusion, cell.pretrained_on)
     return ":".join(part for part in parts if part)
 
 
@@ -123,16 +147,18 @@ def _common(a: Seeds, b: Seeds) -> list[int]:
     return sorted(set(a) & set(b))
 
 
-def _pairs(store: RecordStore, a: Seeds, b: Seeds, one: str, other: str) -> list[tuple[Any, Any]]:
-    """(A is right, B is right) of each seed that both have."""
-    pairs = []
+def _pairs(store: RecordStore, a: Seeds, b: Seeds, one: str,
+           other: str) -> tuple[tuple[str, ...], list[tuple[Any, Any]]]:
+    """Names of the clips, and (A is right, B is right) of each seed that both have."""
+    pairs, clips = [], None
     for seed in _common(a, b):
         mine, theirs = store.read_predictions(a[seed]), store.read_predictions(b[seed])
-        if mine.clips != theirs.clips:
+        clips = clips or mine.clips
+        if not clips == mine.clips == theirs.clips:
             raise UsageMistake(f"{one!r} and {other!r} were tested on different clips (records {a[seed].id} and "
                                f"{b[seed].id})", "Compare records of one dataset version and split.")
         pairs.append((mine.correct, theirs.correct))
-    return pairs
+    return clips or (), pairs
 
 
 def _means(pairs: list[tuple[Any, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -160,12 +186,18 @@ def _with_holm(draft: Comparison, p: float) -> Comparison:
     return dataclasses.replace(draft, p_holm=p)
 
 
-def _over_all(pairs: dict[Place, list[tuple[Any, Any]]], one: str, other: str) -> dict[str, stats.Difference]:
-    sets: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
-    for (_, _, evaluator), group in pairs.items():
-        sets[evaluator].append(_means(group))
-    return {evaluator: stats.over_datasets(group, _seed(one, other, evaluator))
-            for evaluator, group in sets.items() if len(group) > 1}
+def _over_all(sets: dict[Place, ClipSet], one: str, other: str) -> dict[str, Overall]:
+    by_protocol: dict[str, list[ClipSet]] = defaultdict(list)
+    for (_, _, evaluator), found in sets.items():
+        by_protocol[evaluator].append(found)
+    return {evaluator: _overall(group, _seed(one, other, evaluator))
+            for evaluator, group in by_protocol.items() if len(group) > 1}
+
+
+def _overall(group: list[ClipSet], seed: int) -> Overall:
+    joined = join_shared(group)
+    found = stats.over_datasets(joined, seed)
+    return Overall(found, len(group), len(joined), sum(len(a) for a, _ in joined), (found.high - found.low) / 2)
 
 
 def _seed(*names: str) -> int:

@@ -192,6 +192,34 @@ def half_width(accuracy: float, n: int, alpha: float = 0.05) -> float:
     return float(norm.ppf(1 - alpha / 2)) * math.sqrt(accuracy * (1 - accuracy) / n)
 
 
+def knows_names(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int, seed: int,
+                draws: int = 20_000) -> float:
+    """One-sided p-value that predictions know which class is which, by permuting the names of the predicted classes.
+
+    Clips of a class are alike and are predicted alike, right or wrong; so are they under every naming, and the test
+    holds where one that takes clips for independent draws does not. With few classes there are too few namings: up to
+    six, hits are compared with the share of the most frequent class by a binomial test.
+
+    Args:
+        labels: (n,) true classes.
+        predicted: (n,) predicted classes.
+        classes: C.
+        seed: Of the permutations.
+        draws: Number of permutations.
+    """
+    from scipy.stats import binomtest
+
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (labels, predicted), 1)
+    hits = int(np.trace(table))
+    if classes <= 6:
+        share = float(table.sum(axis=1).max() / table.sum())
+        return float(binomtest(hits, int(table.sum()), share, alternative="greater").pvalue)
+    names = np.random.default_rng(seed).permuted(np.tile(np.arange(classes), (draws, 1)), axis=1)
+    found = table[np.arange(classes), names].sum(axis=1)
+    return float((1 + (found >= hits).sum()) / (draws + 1))
+
+
 def ranks(values: Sequence[float]) -> Floats:
     """Rank values, 1 for the largest; equal ones share the mean of their places.
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.records import fill, make_record
 from ssl_skel.bench.compare import compare
+from ssl_skel.bench.pairing import ClipSet, join_shared
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import BadRecord, UnknownName, UsageMistake
 
@@ -36,8 +39,10 @@ def test_differences_by_hand(store: RecordStore) -> None:
     assert second.p_holm == pytest.approx(first.p_holm)
     assert first.resolvable == pytest.approx(1.96 * np.sqrt(12) / 60, rel=1e-3)
     overall = found.over_all["linear"]
-    assert overall.difference == pytest.approx(0.2)
-    assert overall.high - overall.low < first.found.high - first.found.low
+    assert overall.found.difference == pytest.approx(0.2)
+    assert (overall.splits, overall.sets, overall.clips) == (2, 2, 120)
+    assert overall.found.high - overall.found.low < first.found.high - first.found.low
+    assert overall.resolvable == pytest.approx((overall.found.high - overall.found.low) / 2)
 
 
 def test_the_other_way_round_has_the_other_sign(store: RecordStore) -> None:
@@ -78,3 +83,42 @@ def test_other_clips_and_changed_predictions_are_refused(store: RecordStore) -> 
     store.predictions_path(record.id).unlink()
     with pytest.raises(BadRecord, match="missing"):
         compare(store, "moco", "simclr:encoder", store.all())
+
+
+def test_clips_that_two_splits_share_count_once(tmp_path: Path) -> None:
+    """A split and its clean twin of the same predictions: the joined interval is that of the larger one alone."""
+    pairs = [make_record(accuracy, plugin=plugin, split=split, n=n, digests__split=split * 4)
+             for plugin, accuracy in (("moco", 0.7), ("simclr", 0.5)) for split, n in (("v3", 60), ("v3-clean", 40))]
+    store = fill(tmp_path, *pairs)
+    found = compare(store, "moco", "simclr", store.all())
+    overall = found.over_all["linear"]
+    assert (overall.splits, overall.sets, overall.clips) == (2, 1, 60)
+    whole = next(item.found for item in found.each if item.n == 60)
+    # Right in A only: clips 30 to 41 of 60 in v3, 20 to 27 of 40 in its twin, where 30 to 41 count half in both.
+    assert overall.found.difference == pytest.approx((8 * 0.5 + 10 * 0.5 + 2) / 60)
+    assert overall.found.high - overall.found.low > 0.6 * (whole.high - whole.low)
+
+
+def test_sets_are_joined_by_hand() -> None:
+    one = ClipSet("nw-ucla", ("a", "b", "c"), np.array([1.0, 1.0, 0.0]), np.zeros(3))
+    twin = ClipSet("nw-ucla", ("c", "b"), np.array([1.0, 1.0]), np.array([0.0, 1.0]))
+    other = ClipSet("sbu", ("a",), np.ones(1), np.zeros(1))
+    joined = join_shared([one, other, twin])
+    assert [a.tolist() for a, _ in joined] == [[1, 1, 0.5], [1]]
+    assert [b.tolist() for _, b in joined] == [[0, 0.5, 0], [0]]
+
+
+def test_ntu120_holds_the_clips_of_ntu60() -> None:
+    clips = ("S001C001P001R001A001", "S001C001P001R001A002")
+    sets = [ClipSet(name, clips, np.ones(2), np.zeros(2)) for name in ("ntu60", "ntu120", "nw-ucla")]
+    assert len(join_shared(sets[:2])) == 1
+    names = [ClipSet(name, ("clip-1",), np.ones(1), np.zeros(1)) for name in ("ntu60", "sbu")]
+    assert len(join_shared(names)) == 2
+
+
+@given(st.lists(st.sets(st.integers(0, 12), min_size=1), min_size=1, max_size=6))
+def test_joined_sets_hold_every_clip_once(parts: list[set[int]]) -> None:
+    sets = [ClipSet("d", tuple(map(str, part)), np.ones(len(part)), np.zeros(len(part))) for part in parts]
+    joined = join_shared(sets)
+    assert sum(len(a) for a, _ in joined) == len(set.union(*parts))
+    assert all((a == 1).all() for a, _ in joined)
