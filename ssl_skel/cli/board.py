@@ -155,9 +155,10 @@ def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | 
         return
     for item in found.each:
         click.echo(_comparison_text(item))
-    for protocol, difference in found.over_all.items():
-        count = sum(item.place[2] == protocol for item in found.each)
-        click.echo(f"over {count} test sets, {protocol}: {_difference(difference)}")
+    for protocol, overall in found.over_all.items():
+        joined = f", {overall.sets} when those that share clips are joined" if overall.sets < overall.splits else ""
+        click.echo(f"over {overall.splits} splits{joined}, {overall.clips} clips, {protocol}: "
+                   f"{_difference(overall.found)}; resolves {100 * overall.resolvable:.2f} points")
 
 
 def _difference(found: Difference) -> str:
