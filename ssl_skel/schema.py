@@ -231,6 +231,7 @@ class Suite(Model):
             mapped. Those pretrained on the split's own training part are among them where it stands in both lists.
         evaluators: Names, or names with keys.
         train: Training keys that all entries share (the budget).
+        train_on: Dataset -> training keys that differ on it, e.g. the batch where there are few clips.
         preprocessing: A family of `ssl_skel.data.preprocess`; None takes the dataset's default.
         precision: ``fp32``, ``bf16``, or ``auto`` (bf16 on CUDA, fp32 on CPU).
         fusions: How stream sets of more than one encoder are fused.
@@ -245,6 +246,7 @@ class Suite(Model):
     entries: tuple[SuiteEntry, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     train: dict[str, Any] = {}
+    train_on: dict[Name, dict[str, Any]] = {}
     preprocessing: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     fusions: tuple[Literal["concat", "scores"], ...] = ("concat", "scores")

@@ -118,7 +118,8 @@ def resolve(catalogue: Catalogue, suite: Suite, entry: SuiteEntry, dataset: str,
     where = f"{entry.plugin} on {dataset}"
     config = validate(task.Config, merge(card.config, on_dataset.config, entry.config, *(s.config for s in said)),
                       f"{where}: config")
-    train_table = merge(card.train, on_dataset.train, suite.train, entry.train, *(s.train for s in said))
+    train_table = merge(card.train, on_dataset.train, suite.train, suite.train_on.get(dataset, {}), entry.train,
+                        *(s.train for s in said))
     if card.train.get("epochs") == 0:
         train_table["epochs"] = 0  # a floor is never trained, whatever the suite's budget
     train = validate(TrainConfig, train_table, f"{where}: train")
