@@ -9,6 +9,7 @@ from typing import Any
 from ssl_skel.bench.board import charts, words
 from ssl_skel.bench.board.ablation import AblationGrid
 from ssl_skel.bench.board.model import Board, Cost, Row, Table, Track
+from ssl_skel.bench.board.pages.classes import protocol_order
 from ssl_skel.bench.board.pages.series import LineChart, curve_groups, protocol_charts
 from ssl_skel.bench.provenance import reproduce
 from ssl_skel.bench.record import Record
@@ -155,8 +156,9 @@ class GridView:
 
 
 def table_views(board: Board) -> list[TableView]:
-    """Views of all tables."""
-    return [TableView(board, table) for table in board.tables]
+    """Views of all tables, by dataset and split, the usual protocols first."""
+    order = sorted(board.tables, key=lambda table: (table.dataset, table.split, protocol_order(table.evaluator)))
+    return [TableView(board, table) for table in order]
 
 
 def places(views: Sequence[TableView], plugin: str) -> list[tuple[TableView, TrackView, RowView]]:
