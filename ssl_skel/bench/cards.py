@@ -28,6 +28,7 @@ class PretrainingCard(Model):
         cost: ``params``, ``params_pretraining``, ``pretrain_s``, ``samples_per_s``, ``peak_mb``, ``steps``, ``loss``,
             ``joules`` (None where not measured), ``flops/<encoder>`` of encoding one clip.
         world_size: Processes that trained together.
+        curves_sha256: Of ``curves.jsonl`` beside the card; empty where nothing was trained, and in older cards.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
@@ -39,6 +40,7 @@ class PretrainingCard(Model):
     started: str
     finished: str
     world_size: int = Field(1, ge=1)
+    curves_sha256: Sha256 = ""
 
 
 def write_card(folder: Path, card: PretrainingCard) -> None:

@@ -159,10 +159,15 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
         sha = save_encoders(folder, encoders)
         flops = forward_flops(encoders, data.clips, cell.train.frames)
     write_card(folder, PretrainingCard(
-        id=cell.id, cell=cell, encoders_sha256=sha,
+        id=cell.id, cell=cell, encoders_sha256=sha, curves_sha256=_sha_of_curves(folder),
         cost={**_cost(cost, task, encoders), "joules": joules, **{f"flops/{k}": v for k, v in flops.items()}},
         world_size=job.runtime.world_size, env=environment(str(where.device)), started=started, finished=now()))
     checkpoint.remove(folder)
+
+
+def _sha_of_curves(folder: Path) -> str:
+    path = folder / "curves.jsonl"
+    return ids.file_sha256(path) if path.is_file() else ""
 
 
 def _check_encoders(cell: PretrainCell, encoders: Mapping[str, nn.Module]) -> None:

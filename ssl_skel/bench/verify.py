@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ssl_skel.bench.store import ID, RecordStore
 from ssl_skel.errors import BadRecord
 
 MAX_CARD_BYTES = 10_000_000
+MAX_CURVE_BYTES = 1_000_000_000
 
 
 def find_record(store: RecordStore, name: str) -> Record:
@@ -59,8 +61,19 @@ def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> 
 def _check_card(path: Path, record: Record) -> None:
     try:
         card = json.loads(fsio.read_bounded(path, MAX_CARD_BYTES))
-        sha, known = card["encoders_sha256"], card["id"]
+        sha, known, curves = card["encoders_sha256"], card["id"], card.get("curves_sha256", "")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadRecord(f"{path} is torn: {error}") from None
     if known != record.pretrain_id or sha != record.digests.encoder:
         raise BadRecord(f"record {record.id} was computed from other encoders than {path} describes")
+    if curves:
+        _check_curves(path.with_name("curves.jsonl"), curves)
+
+
+def _check_curves(path: Path, sha256: str) -> None:
+    try:
+        found = hashlib.sha256(fsio.read_bounded(path, MAX_CURVE_BYTES)).hexdigest()
+    except (OSError, ValueError) as error:
+        raise BadRecord(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if found != sha256:
+        raise BadRecord(f"{path} is not what its card says: sha256 differs", "Restore it from git or a copy.")
