@@ -115,3 +115,8 @@ def test_a_record_without_a_transfer_reads_as_before() -> None:
     cell = RECORDS[0].cell.model_dump(mode="json")
     assert "pretrained_on" not in cell
     assert RECORDS[2].cell.model_dump(mode="json")["pretrained_on"] == "nw-ucla/v3"
+
+
+def test_of_tracks_of_equal_size_that_of_its_own_data_is_the_first() -> None:
+    board = build_board(BoardInput([record(("a-dataset", "x"), SBU, 0.9), record(SBU, SBU, 0.5)]), "x")
+    assert [row.key.pretrained_on for track in board.tables[0].tracks for row in track.rows] == ["", "a-dataset/x"]

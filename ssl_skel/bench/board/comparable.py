@@ -39,6 +39,8 @@ def conditions(record: Record) -> dict[str, str]:
         "protocol settings": _short(record.config.get("evaluator") or "defaults"),
         "core version": _short(record.versions.get("core")),
     }
+    if record.modality != "joints":
+        found["modality"] = record.modality
     if record.cell.pretrained_on:
         found[PRETRAINED_ON] = record.cell.pretrained_on
     if not untrained(record):
@@ -47,6 +49,12 @@ def conditions(record: Record) -> dict[str, str]:
         found[BUDGET] = f"{_short(epochs)} epoch{'s' if epochs != 1 else ''}"
         found[BUDGET] += f", at most {_short(steps)} steps" if steps else ""
     return found
+
+
+def facts(records: Iterable[Record]) -> dict[str, str]:
+    """What else rows of equal data have in common, as far as the records say; it follows from their conditions."""
+    persons = {record.persons for record in records if record.persons is not None}
+    return {"persons": f"up to {max(persons)}" if max(persons) > 1 else "1"} if persons else {}
 
 
 def same_test(one: Record, other: Record) -> bool:
@@ -61,7 +69,8 @@ def group_comparable(records: Sequence[Record]) -> list[tuple[dict[str, str], li
     Untrained ones have no budget and join the largest group that agrees in everything else.
 
     Returns:
-        Conditions and positions of each group; the largest first.
+        Conditions and positions of each group; the largest first, of equal ones that which was pretrained on its own
+        split.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     shared: dict[str, dict[str, str]] = {}
@@ -76,7 +85,7 @@ def group_comparable(records: Sequence[Record]) -> list[tuple[dict[str, str], li
             home = next((text for text in trained if _without_budget(shared[text]) == one), canonical(one))
             groups[home].append(position)
             shared.setdefault(home, one)
-    order = sorted(groups, key=lambda text: (-len(groups[text]), text))
+    order = sorted(groups, key=lambda text: (-len(groups[text]), PRETRAINED_ON in shared[text], text))
     return [(shared[text], groups[text]) for text in order]
 
 
