@@ -14,7 +14,7 @@ import pytest
 from helpers.records import fill, make_record
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import OutputError
-from ssl_skel.fsio import sweep, write_atomic
+from ssl_skel.fsio import TEMP_PREFIX, read_bounded, sweep, write_atomic
 
 
 def as_nobody(work: Callable[[], None]) -> str:
@@ -121,3 +121,29 @@ def test_litter_of_killed_writers_is_swept(tmp_path: Path) -> None:
     assert sweep(tmp_path) == 1
     assert not old.exists()
     assert young.exists()
+
+
+def test_a_file_that_is_swept_while_it_is_written_is_written_again(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine's clock is an hour ahead, and its run begins at the worst moment."""
+    swept, fsync = [], os.fsync
+
+    def meanwhile(handle: int) -> None:
+        fsync(handle)
+        if not swept:
+            for temp in tmp_path.glob(f"{TEMP_PREFIX}*"):
+                os.utime(temp, (0, 0))
+            swept.append(sweep(tmp_path))
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_atomic(tmp_path / "a", "text")
+    assert swept == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "text"
+
+
+def test_a_bound_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("text")
+    assert read_bounded(tmp_path / "a", 1 << 60) == b"text"
+    with pytest.raises(ValueError, match="larger than"):
+        read_bounded(tmp_path / "a", 3)

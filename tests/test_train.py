@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ssl_skel import checkpoint
 from ssl_skel.api import Backbone, PretextTask
 from ssl_skel.curves import CurveWriter, read_curves
 from ssl_skel.data.open import open_split
-from ssl_skel.errors import Diverged, OutputError
+from ssl_skel.errors import BadRecord, Diverged, OutputError
 from ssl_skel.runtime import Runtime
 from ssl_skel.schema import TrainConfig
 from ssl_skel.train import Interrupted, TrainJob, make_optimizer, make_schedule, pretrain, steps_of
@@ -187,15 +188,21 @@ def stopped(folder: Path) -> None:
             pretrain(job(folder, stop_after=stop))
 
 
-@pytest.mark.parametrize("harm", ["torn", "empty", "text", "pickle", "gone", "flipped"])
+@pytest.mark.parametrize("harm", ["torn", "empty", "text", "pickle", "gone", "flipped", "one bit", "link", "pipe"])
 def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, harm: str) -> None:
     stopped(tmp_path)
     last = tmp_path / "last.ckpt"
     data = last.read_bytes()
     middle = len(data) // 2
     content = {"torn": data[:middle], "empty": b"", "text": b"hello",
-               "pickle": b"cos\nsystem\n(S'touch owned'\ntR.", "flipped": bytes(b ^ 255 for b in data)}.get(harm)
+               "pickle": b"cos\nsystem\n(S'touch owned'\ntR.", "flipped": bytes(b ^ 255 for b in data),
+               "one bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:]}.get(harm)
     last.unlink() if content is None else last.write_bytes(content)
+    if harm == "link":
+        (tmp_path / "elsewhere").write_bytes(data)
+        last.symlink_to(tmp_path / "elsewhere")
+    if harm == "pipe":
+        os.mkfifo(last)
     state = checkpoint.load(tmp_path, OWNER)
     assert state is not None
     assert state["step"] == 2
@@ -225,9 +232,30 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(tmp_path / "owned"),)
 
-    torch.save({"owner": OWNER, "bomb": Bomb()}, tmp_path / "last.ckpt")
-    assert checkpoint.load(tmp_path, OWNER) is None
-    assert not (tmp_path / "owned").exists()
+    content = io.BytesIO()
+    torch.save({"owner": OWNER, "bomb": Bomb()}, content)
+    for data in (content.getvalue(), checkpoint.seal(content.getvalue())):
+        (tmp_path / "last.ckpt").write_bytes(data)
+        assert checkpoint.load(tmp_path, OWNER) is None
+        assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda state: state.pop("task"), lambda state: state.update(task=3), lambda state: state["task"].popitem(),
+    lambda state: state["task"].update(extra=torch.zeros(1)), lambda state: state["optimizer"].pop("param_groups"),
+    lambda state: state["optimizer"]["param_groups"].clear(), lambda state: state.pop("step"),
+    lambda state: state.update(task={key: value[:1] for key, value in state["task"].items() if value.ndim})])
+def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path: Path, spoil: Callable[[dict[str, Any]], Any]) -> None:
+    """One of another configuration that was given this one's name, in a file whose digest is right."""
+    stopped(tmp_path)
+    state = checkpoint.load(tmp_path, OWNER)
+    assert state is not None
+    spoil(state)
+    checkpoint.save(tmp_path, state)
+    with pytest.raises(BadRecord, match="does not fit this pretraining") as caught:
+        pretrain(job(tmp_path))
+    assert "Remove last.ckpt and previous.ckpt there" in caught.value.message
+    assert "\n" not in caught.value.message
 
 
 def test_removing_checkpoints_leaves_the_rest(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_another_process_with_the_same_number_is_not_the_holder(tmp_path: Path) 
 def test_a_holder_on_another_host_lives_while_its_claim_is_touched(tmp_path: Path, age: float,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "POLL_S", 0.01)
+    monkeypatch.setattr(claims, "WATCH_S", 0.05)
     (tmp_path / "claims").mkdir()
     other = tmp_path / "claims" / f"{CELL}.{'a' * 12}.99.1"
     other.touch()
@@ -134,6 +135,36 @@ def test_a_holder_on_another_host_lives_while_its_claim_is_touched(tmp_path: Pat
     with claimed(tmp_path, CELL, waiting) as waited:
         assert waited == (age < 60)
     assert bool(lines) == (age < 60)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 1e9])
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_clock_that_jumps_neither_kills_a_holder_nor_revives_one(tmp_path: Path, jump: float, beats: bool,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim of another host was touched by a clock that differs from that of the file system by `jump`."""
+    monkeypatch.setattr(claims, "POLL_S", 0.01)
+    monkeypatch.setattr(claims, "WATCH_S", 0.5)
+    (tmp_path / "claims").mkdir()
+    other = tmp_path / "claims" / f"{CELL}.{'a' * 12}.99.1"
+    other.touch()
+    os.utime(other, (time.time() + jump,) * 2)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.02):
+            os.utime(other, (time.time() + jump,) * 2)
+
+    def waiting(line: str) -> None:
+        ended.set()
+        beating.join()
+        other.unlink(missing_ok=True)
+
+    beating = threading.Thread(target=beat)
+    if beats:
+        beating.start()
+    with claimed(tmp_path, CELL, waiting) as waited:
+        assert waited == beats
+        assert [path.name.split(".")[2] for path in (tmp_path / "claims").iterdir()] == [str(os.getpid())]
 
 
 def test_junk_in_the_folder_is_no_claim(tmp_path: Path) -> None:
@@ -177,7 +208,8 @@ def test_several_processes_never_work_at_once(tmp_path: Path) -> None:
 def units_of(shop: Workshop, again: bool = False) -> list[Unit]:
     plan = shop.plan()
     RecordStore(shop.out).create()
-    options = {**RunOptions(shop.out, shop.root / "data", (str(shop.root),), "cpu").for_units("custom"), "again": again}
+    told = RunOptions(shop.out, shop.root / "data", (str(shop.root),), device="cpu").for_units("custom")
+    options = {**told, "again": again}
     return [*(Unit(c.id, "pretrain", c.model_dump(mode="json"), options) for c in plan.pretrainings),
             *(Unit(c.id, "evaluate", c.model_dump(mode="json"), options) for c in plan.evaluations)]
 

@@ -209,7 +209,7 @@ def unit_of(shop: Workshop, plugin: str) -> Unit:
     cell = shop.plan(plugin).pretrainings[0]
     RecordStore(shop.out).create()
     return Unit(cell.id, "pretrain", cell.model_dump(mode="json"),
-                RunOptions(shop.out, shop.root / "data", (str(shop.root),), "cpu").for_units("custom"))
+                RunOptions(shop.out, shop.root / "data", (str(shop.root),), device="cpu").for_units("custom"))
 
 
 @pytest.mark.parametrize(("line", "status", "message"), [

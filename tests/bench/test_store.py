@@ -271,6 +271,14 @@ def test_reading_predictions_ends_in_a_table_or_one_error(data: bytes) -> None:
             continue
 
 
+def test_one_endless_number_takes_no_memory() -> None:
+    """numpy gives every text of an array the room of the longest."""
+    lines = [f"clip{number},0,1" for number in range(10_000)]
+    data = "\n".join(["clip,label,top1", *lines, "last,0," + "9" * 10**5, ""]).encode()
+    with pytest.raises(BadRecord, match="too many digits"):
+        read_predictions(data, "x")
+
+
 def test_rescoring_by_hand() -> None:
     record, _ = make_record(0.5, classes=8)
     data = write_predictions(["a", "b", "c"], [0, 0, 7], [[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [1, 2, 3, 4, 5]])

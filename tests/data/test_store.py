@@ -184,6 +184,35 @@ def test_index_that_does_not_fit_is_refused(store):
         Store.open(store.path)
 
 
+@pytest.mark.parametrize(("name", "field", "value"), [
+    ("tracks", "start", -1), ("tracks", "start", 10**6), ("tracks", "length", 0), ("tracks", "clip", 3),
+    ("tracks", "person", 7), ("index", "frames", 0), ("index", "frames", 2**31 - 1), ("index", "num_tracks", -1),
+    ("index", "first_track", 2), ("index", "name", b"zzz"), ("index", "name", b"\xff")])
+def test_an_index_that_would_lead_astray_is_refused(store, name, field, value):
+    """Its digests are right; gathering by it would read other rows, or take all memory."""
+    array = np.array(getattr(store, name))
+    array[field][0] = value
+    np.save(store.path / f"{name}.npy", array)
+    with pytest.raises(DigestMismatch, match="does not fit"):
+        Store.open(store.path)
+
+
+@pytest.mark.parametrize("change", [{"layout": "coco"}, {"layout": 3}, {"persons": 0}, {"persons": "many"},
+                                    {"persons": 10**9}])
+def test_a_layout_that_does_not_exist_is_refused(store, change):
+    meta = {**store.meta, **change}
+    meta["digest"] = content_digest(meta)
+    (store.path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(DataMissing, match="damaged"):
+        Store.open(store.path)
+
+
+def test_numbers_of_another_type_are_refused(store):
+    np.save(store.path / "rows.npy", np.array(store.rows, np.int32))
+    with pytest.raises(DataMissing, match="damaged"):
+        Store.open(store.path)
+
+
 def test_two_clips_of_one_name_are_refused(tmp_path):
     rng = np.random.default_rng(0)
     with pytest.raises(BadData, match="two clips are named same"):
