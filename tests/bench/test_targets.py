@@ -209,7 +209,8 @@ def test_a_second_run_has_nothing_to_do(matrix: Workshop) -> None:
 
 @pytest.mark.parametrize(("line", "why"), [
     ("self.encoder.outer.weight.data.zero_()", "has the same features for all 27 training clips"),
-    ("step < total or self.encoder.outer.bias.data.fill_(float('nan'))", "has NaN or infinite features for 27 clip(s)")])
+    ("step < total or self.encoder.outer.bias.data.fill_(float('nan'))",
+     "has NaN or infinite features for 27 clip(s)")])
 def test_an_encoder_that_tells_nothing_is_a_failure_and_no_number(tmp_path: Path, line: str, why: str) -> None:
     shop = Workshop(tmp_path, datasets=DATASETS)
     shop.plugin("dull", line)
