@@ -97,7 +97,7 @@ def test_each_evaluator_checks_the_split_when_planned(name: str) -> None:
     with pytest.raises(BadData, match="the test part has 1 clip"):
         evaluator.check(evaluator.cfg, alone)
     lonely = replace(ctx, val=torch.zeros_like(ctx.val))
-    if name in {"linear", "linear-sgd", "shuffled", "early", "robustness", "transfer"}:
+    if name in {"linear", "linear-sgd", "best-on-test", "shuffled", "early", "robustness", "transfer"}:
         with pytest.raises(SkelError, match="nothing can be chosen"):
             evaluator.check(evaluator.cfg, lonely)
     else:
