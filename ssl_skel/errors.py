@@ -85,6 +85,12 @@ class ForbiddenRead(SkelError):
     exit_code = CONTRACT
 
 
+class TooLarge(SkelError):
+    """A cell that the machine's memory can't hold."""
+
+    exit_code = SOME_FAILED
+
+
 class NotReproduced(SkelError):
     """A number that does not come out again."""
 

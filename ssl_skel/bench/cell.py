@@ -22,9 +22,11 @@ from ssl_skel.bench.encoders import load_encoders, save_encoders
 from ssl_skel.bench.features import extract, is_extracted
 from ssl_skel.bench.guarded import blind_names, guarded, naming
 from ssl_skel.bench.intervals import over_clips, over_subjects
+from ssl_skel.bench.memory import evaluation_mb, pretraining_mb
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.bench.predictions import write_predictions
 from ssl_skel.bench.provenance import distributions, environment, versions
+from ssl_skel.bench.queueing import queue
 from ssl_skel.bench.ranks import processes_of, run_ranks
 from ssl_skel.bench.record import Counts, Digests, PretrainingData, Record
 from ssl_skel.bench.reproduce import with_commands
@@ -41,7 +43,7 @@ from ssl_skel.loggers.fan import Loggers
 from ssl_skel.registry import Catalogue, Entry, discover
 from ssl_skel.runtime import Runtime, peak_mb, pick_device
 from ssl_skel.seed import derive
-from ssl_skel.train import TrainJob, TrainReport, encoders_of, pretrain
+from ssl_skel.train import Interrupted, TrainJob, TrainReport, encoders_of, pretrain
 from ssl_skel.yamlio import validate
 
 Report = Callable[[Event], None]
@@ -143,8 +145,10 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
     data = where.split(cell, cell.train.frames).pretraining()  # nothing else of the split stays in memory
     started = now()
     with (naming(lambda: where.split(cell, cell.train.frames).train.names),
-          guarded(where.data_root, *where.entries(cell))):
+          guarded(where.data_root, *where.entries(cell)), queue(where.out, where.device) as place):
         task = build_task(where.catalogue, cell, data.layout)
+        if cell.train.epochs and processes_of(unit) == 1:
+            place.take(pretraining_mb(where.out, cell, task, data.clips, where.device), _waits(cell.id, report, stop))
         job = TrainJob(cell.id, task, data.clips, blind_names(len(data)), cell.train, cell.seed, folder,
                        Runtime(where.device, cell.precision), where.checkpoint_s, stop,
                        lambda values: report(Event(cell.id, "progress", "pretrain", detail=values)),
@@ -163,6 +167,16 @@ def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
         cost={**_cost(cost, task, encoders), "joules": joules, **{f"flops/{k}": v for k, v in flops.items()}},
         world_size=job.runtime.world_size, env=environment(str(where.device)), started=started, finished=now()))
     checkpoint.remove(folder)
+
+
+def _waits(cell_id: str, report: Report, stop: threading.Event | None = None) -> Callable[[str], None]:
+    """Tell that a cell waits; a pretraining that is asked to stop gives up."""
+    def waiting(line: str) -> None:
+        if stop is not None and stop.is_set():
+            raise Interrupted
+        report(Event(cell_id, "progress", "wait", line))
+
+    return waiting
 
 
 def _sha_of_curves(folder: Path) -> str:
@@ -199,7 +213,8 @@ def run_evaluation(unit: Unit, report: Report) -> None:
     if processes_of(unit) > 1:
         _extract_together(unit, cell, where, card, report)
     view, began = where.split(cell, cell.frames), time.perf_counter()
-    with guarded(where.data_root, *where.entries(cell)):
+    with guarded(where.data_root, *where.entries(cell)), queue(where.out, where.device) as place:
+        place.take(evaluation_mb(where.out, cell, where.layout(cell, view), where.device), _waits(cell.id, report))
         context = _context(cell, where, view, card, evaluator)
         del view  # and with it the labels and names of the test part, until the predictions are made
         extracted = time.perf_counter()

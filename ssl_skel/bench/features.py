@@ -18,6 +18,7 @@ from ssl_skel.bench.cells import EvalCell
 from ssl_skel.data.card import names_digest
 from ssl_skel.data.open import Part
 from ssl_skel.fsio import make_folder, read_bounded, write_atomic
+from ssl_skel.leftovers import trim_cache
 from ssl_skel.nn.batch_stats import sum_over_processes
 from ssl_skel.nn.gather import is_first, of_first, rank, world_size
 from ssl_skel.progress import track
@@ -72,6 +73,7 @@ def extract(out: Path, cell: EvalCell, part: Part, encoders_sha256: str,
         features = encode(encoders(), part.clips)
         if is_first():
             write_cache(path, features)
+            trim_cache(out, path)
     assert features is not None
     return FeatureSet(streams={name: features[name] for name in cell.streams}, names=part.names,
                       subjects=part.subjects, labels=part.labels if labels else None)

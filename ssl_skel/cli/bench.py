@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.group(cls=LazyGroup, lazy={
     "board": ("ssl_skel.cli.board:board", "Render leaderboards from records, or check them."),
     "compare": ("ssl_skel.cli.board:compare", "Compare two plugins clip by clip."),
+    "clean": ("ssl_skel.cli.clean:bench", "Delete cached features and what killed runs left, never a result."),
     "verify": ("ssl_skel.cli.board:verify", "Check records against their seals, predictions and scores."),
 })
 def bench() -> None:

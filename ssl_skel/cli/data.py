@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "import": ("ssl_skel.cli.data_import:import_data", "Bring in a preprocessed dataset that you already hold."),
     "labels": ("ssl_skel.cli.data_labels:labels", "Write which clips are labelled in semi-supervised evaluation."),
     "audit": ("ssl_skel.cli.data_audit:audit", "Look for duplicates, leaks and broken clips."),
+    "clean": ("ssl_skel.cli.clean:data", "Delete what unfinished preparations left."),
 })
 def data() -> None:
     """Prepare, verify, show and audit datasets."""
