@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
-    "linear", "matmul", "product_dtype", "scores", "stack_size", "stacks", "transposed_product", "without_autocast",
+    "has_packed_products", "linear", "matmul", "product_dtype", "scores", "stack_size", "stacks", "transposed_product",
+    "without_autocast",
 ]
 
 P = ParamSpec("P")
@@ -44,6 +45,12 @@ def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 @functools.cache
 def _has_onednn() -> bool:
     return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+@functools.cache
+def has_packed_products() -> bool:
+    """Whether a weight can be packed once for many products of few rows (2 to 3 times as fast as packing each time)."""
+    return _has_onednn() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
