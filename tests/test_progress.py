@@ -89,7 +89,7 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
 def test_a_terminal_shows_rate_loss_stage_and_all_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     told = console._Terminal()
     screen = io.StringIO()
-    told.console = told.progress.live.console = Console(file=screen, force_terminal=True, width=160)
+    told.console = told.progress.live.console = Console(file=screen, force_terminal=True, width=160, highlight=False)
     shown = []
     for name, values in EVENTS:
         told(name, values)

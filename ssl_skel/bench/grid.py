@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from ssl_skel.api import Event, Executor, Unit
 from ssl_skel.bench.cards import is_pretrained
 from ssl_skel.bench.cells import EvalCell, Plan, PretrainCell
+from ssl_skel.bench.executors.inline import InlineExecutor
 from ssl_skel.bench.holders import held
 from ssl_skel.bench.provenance import environment
 from ssl_skel.bench.record import Failure, FailureStatus
@@ -56,6 +57,8 @@ class Grid:
         self.listen: Listener = listen or (lambda name, values: None)
         self.report = GridReport()
         self.running: dict[str, PretrainCell | EvalCell] = {}
+        if isinstance(executor, InlineExecutor):
+            executor.told = self._handle
         self.shared: set[str] = set()
 
     def run(self) -> GridReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from ssl_skel.api import Event, Unit
 from ssl_skel.bench.executors.resources import with_threads
@@ -16,9 +17,13 @@ class InlineExecutor:
         jobs: Ignored beyond one; units share this process.
         timeout_h: Not enforced here.
         _: What other executors are told.
+
+    Attributes:
+        told: Given progress as it comes, since nobody can `wait` while a unit runs; by default it comes with the end.
     """
 
     slots = 1
+    told: Callable[[Event], None] | None = None
 
     def __init__(self, jobs: int | None = None, timeout_h: float | None = None, **_: object) -> None:
         self._queue: list[Unit] = []
@@ -36,7 +41,7 @@ class InlineExecutor:
         while self._queue:
             unit = self._queue.pop(0)
             self._running = unit.kind
-            events.append(run_unit(unit, self._progress.append, self._stop))
+            events.append(run_unit(unit, self.told or self._progress.append, self._stop))
             self._running = ""
         progress, self._progress[:] = list(self._progress), []
         return progress + events
