@@ -98,7 +98,8 @@ class Ray:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster as Nodes
 
-        os.environ.update(environment() | {"TINY_NAP": str(NAP_S)})  # workers inherit it from their node
+        # Workers inherit it from their node; Ray makes them nicer than all else, which starves them on a busy machine.
+        os.environ.update(environment() | {"TINY_NAP": str(NAP_S), "RAY_worker_niceness": "0"})
         self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         self._workers = [self._nodes.add_node(num_cpus=1) for _ in range(2)]
         self._nodes.wait_for_nodes()
