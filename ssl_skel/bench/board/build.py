@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ssl_skel.bench.board import comparable
-from ssl_skel.bench.board.deltas import Deltas, PredictionSource
+from ssl_skel.bench.board.deltas import Deltas, PredictionSource, corrected
 from ssl_skel.bench.board.means import Groups, mean_records
-from ssl_skel.bench.board.model import FLOOR, Board, Missing, Role, Row, RowKey, Table, Track
+from ssl_skel.bench.board.model import FLOOR, RAW, Board, Delta, Missing, Role, Row, RowKey, Sanity, Table, Track
 from ssl_skel.bench.board.plans import PlannedCell
 from ssl_skel.bench.board.rows import make_row, variants
+from ssl_skel.bench.board.sanity import SHUFFLED, check_sanity
 from ssl_skel.bench.published import PublishedFile, published_rows
 from ssl_skel.bench.record import CellKey, Failure, Record
 
@@ -75,7 +76,8 @@ def build_board(given: BoardInput, name: str, title: str = "", baseline: str = F
 class _Builder:
     def __init__(self, given: BoardInput, baseline: str, incomplete: bool) -> None:
         self.given, self.baseline, self.incomplete = given, baseline, incomplete
-        self.deltas = Deltas(given.predictions)
+        self.deltas = Deltas(given.predictions, {record.id: record for record in given.records})
+        self.sanity: dict[tuple[str, str], Sanity | None] = {}
         self.records: dict[TableKey, list[Record]] = defaultdict(list)
         self.planned: dict[TableKey, dict[RowKey, dict[int, PlannedCell]]] = defaultdict(dict)
         for record in (*given.records, *mean_records(given.records, given.groups)):
@@ -97,7 +99,18 @@ class _Builder:
         beside = tuple(published_rows(published, dataset, split, evaluator)) if published else ()
         first = shown[0].rows[0].records if shown and shown[0].rows[0].records else records
         metric = first[0].primary if first else "top1"
-        return Table(dataset, split, evaluator, metric, first[0].n.test if first else 0, shown, beside, hidden)
+        return Table(dataset, split, evaluator, metric, first[0].n.test if first else 0, shown, beside, hidden,
+                     self._sanity(dataset, split), bool(rows) and all(row.role == "diagnostic" for row in rows))
+
+    def _sanity(self, dataset: str, split: str) -> Sanity | None:
+        """Of the label-shuffled probes on a split, or on all splits of a group."""
+        key = (dataset, split)
+        if key not in self.sanity:
+            splits = self.given.groups.get(dataset, {}).get(split, (split,))
+            probes = [record for record in self.given.records if record.cell.evaluator == SHUFFLED
+                      and record.cell.dataset == dataset and record.cell.split in splits]
+            self.sanity[key] = check_sanity(probes, self.given.predictions)
+        return self.sanity[key]
 
     # -- rows ----------------------------------------------------------------------------------------------
 
@@ -116,7 +129,8 @@ class _Builder:
         wanted = set(planned) if planned else {r.cell.seed for r in self.records.get(key, [])}
         lacking = sorted(wanted - set(row.seeds))
         missing = tuple(Missing(seed, self._reason(planned[seed]) if planned else "") for seed in lacking)
-        return dataclasses.replace(row, missing=missing, role=_role(row, key[2]))
+        interval = row.interval or self.deltas.interval(row)
+        return dataclasses.replace(row, missing=missing, role=_role(row, key[2]), interval=interval)
 
     def _reason(self, cell: PlannedCell) -> str:
         return self.reasons.get(cell.id) or self.reasons.get(cell.pretrain_id, "")
@@ -149,17 +163,18 @@ class _Builder:
         for number, (conditions, positions) in enumerate(groups):
             members = [rows[position] for position in positions]
             ceiling = self._ceilings(key, members[0]) if number == 0 else []
-            ranked = _rank([self._compare(row, rows) for row in members], self.deltas)
+            ranked = _rank(_corrected([self._compare(row, rows) for row in members]), self.deltas)
             tail = never if number == 0 else []
             tracks.append(Track(_letters(number), tuple(_sorted([*ranked, *ceiling]) + tail),
-                                comparable.differences(conditions, main) if number else (), conditions))
+                                comparable.differences(conditions, main) if number else (),
+                                conditions | comparable.facts(row.records[0] for row in members)))
         return tracks
 
     def _compare(self, row: Row, rows: Sequence[Row]) -> Row:
         """Compare with the baseline row that is closest in backbone and conditions."""
-        others = [other for other in rows if other.key.plugin == self.baseline and other.records
+        others = [other for other in rows if other.key.plugin == self.baseline and other.role != "raw" and other.records
                   and comparable.same_test(other.records[0], row.records[0])]
-        if row.key.plugin == self.baseline or not others:
+        if (row.key.plugin == self.baseline and row.role != "raw") or row.role == "diagnostic" or not others:
             return row
         mine = comparable.conditions(row.records[0])
 
@@ -177,7 +192,7 @@ class _Builder:
             return []
         best: dict[str, Row] = {}
         for row in self._rows((dataset, split, SUPERVISED)):
-            supervised = row.key.plugin == FLOOR and not row.key.pretrained_on
+            supervised = _role(row, SUPERVISED) == "ceiling" and not row.key.pretrained_on
             fits = comparable.same_test(row.records[0], member.records[0]) and supervised
             if fits and row.records[0].primary == member.records[0].primary and \
                     (row.mean or 0) > (best[row.key.backbone].mean or 0 if row.key.backbone in best else -1):
@@ -195,8 +210,12 @@ def _table_key(cell: CellKey) -> TableKey:
 
 
 def _role(row: Row, evaluator: str) -> Role:
+    if evaluator == SHUFFLED or any(record.selection != "last" for record in row.records):
+        return "diagnostic"
     if row.key.plugin != FLOOR:
         return "ranked"
+    if row.key.backbone == RAW:
+        return "raw"
     return "ceiling" if evaluator.startswith(SUPERVISED) else "floor"
 
 
@@ -208,11 +227,20 @@ def _rank(rows: Sequence[Row], deltas: Deltas) -> list[Row]:
         return list(rows)
     first = next(row for row, whole in zip(rows, complete) if whole and row.mean == max(means))
 
-    def placed(row: Row) -> Row:
-        rank = 1 + sum(mean > (row.mean or 0.0) + TIE for mean in means)
-        return dataclasses.replace(row, rank=rank, even=rank == 1 or not deltas.between(row, first).clear)
+    behind = corrected([deltas.between(row, first) if whole and row is not first else None
+                        for row, whole in zip(rows, complete)])
 
-    return [placed(row) if whole else row for row, whole in zip(rows, complete)]
+    def placed(row: Row, delta: Delta | None) -> Row:
+        rank = 1 + sum(mean > (row.mean or 0.0) + TIE for mean in means)
+        return dataclasses.replace(row, rank=rank, even=rank == 1 or delta is None or not delta.clear)
+
+    return [placed(row, delta) if whole else row for row, whole, delta in zip(rows, complete, behind)]
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Correct the differences to the baseline for their number."""
+    return [dataclasses.replace(row, delta=delta)
+            for row, delta in zip(rows, corrected([row.delta for row in rows]))]
 
 
 def _sorted(rows: Sequence[Row]) -> list[Row]:

@@ -147,13 +147,15 @@ def floor_mark(table: Table, scale: Scale) -> float | None:
 
 
 def make_scatters(table: Table) -> list[Scatter]:
-    """Accuracy against pretraining time, parameters and memory, each where rows differ in it."""
+    """Accuracy against pretraining time, parameters, arithmetic and energy, each where rows differ in it."""
     metric = words.metric_name(table.metric)
     made = [_scatter(table, f"{metric} against {name}", axis, value, text) for name, axis, value, text in (
         ("pretraining time", "pretraining of one seed, minutes", lambda c: c.hours and c.hours * 60,
          words.duration),
         ("parameters", "parameters of the encoders, millions", lambda c: c.params and c.params / 1e6,
          words.params),
+        ("arithmetic", "operations for encoding a clip, 10⁹", lambda c: c.flops and c.flops / 1e9, words.flops),
+        ("energy", "energy of one pretraining, kJ", lambda c: c.energy_kj, words.energy),
     )]
     return [scatter for scatter in made if scatter is not None]
 

@@ -19,7 +19,8 @@ CSV_COLUMNS = (
     "kind", "dataset", "split", "evaluator", "track", "rank", "role", "method", "label", "variant", "family",
     "backbone", "streams", "fusion", "metric", "mean", "sd", "low", "high", "interval_over", "seeds",
     "missing_seeds", "delta", "delta_low", "delta_high", "against", "even_with_first", "top5", "mean_class",
-    "params", "pretrain_hours", "samples_per_s", "peak_mb", "stale", "differs", "source", "trust", "notes",
+    "params", "pretrain_hours", "samples_per_s", "peak_mb", "flops", "energy_kj", "delta_p_holm", "sanity",
+    "stale", "differs", "source", "trust", "notes",
     "records")
 
 
@@ -48,7 +49,15 @@ def _table(table: Table) -> dict[str, Any]:
             "n_test": table.n_test, "hidden_incomplete": table.hidden,
             "tracks": [{"name": track.name, "differs": list(track.differs), "conditions": track.conditions,
                         "rows": [row_data(row) for row in track.rows]} for track in table.tracks],
-            "published": [_published(row) for row in table.published]}
+            "published": [_published(row) for row in table.published], **_sanity(table)}
+
+
+def _sanity(table: Table) -> dict[str, Any]:
+    """The label-shuffled probes of the table's data, and whether the table is a check itself."""
+    found = table.sanity
+    said = {"mean": _round(found.mean), "highest": _round(found.highest), "chance": _round(found.chance),
+            "probes": found.probes, "p": _round(found.p), "failed": found.failed} if found else None
+    return {"sanity": said, "diagnostic": table.diagnostic}
 
 
 def row_data(row: Row) -> dict[str, Any]:
@@ -62,13 +71,24 @@ def row_data(row: Row) -> dict[str, Any]:
         "interval": {"low": _round(found.low), "high": _round(found.high), "over": found.over} if found else None,
         "metrics": {name: _round(value) for name, value in sorted(row.metrics.items())},
         "delta": {"value": _round(delta.value), "low": _round(delta.low), "high": _round(delta.high),
-                  "against": delta.against} if delta else None,
+                  "against": delta.against, "p": _round(delta.p), "p_holm": _round(delta.p_holm)} if delta else None,
+        "intervals": _intervals(row),
         "even_with_first": row.even, "seeds": list(row.seeds),
         "missing": [{"seed": m.seed, "reason": m.reason} for m in row.missing], "stale": list(row.stale),
         "cost": {"params": _round(row.cost.params), "pretrain_hours": _round(row.cost.hours),
-                 "samples_per_s": _round(row.cost.samples_per_s), "peak_mb": _round(row.cost.peak_mb)},
+                 "samples_per_s": _round(row.cost.samples_per_s), "peak_mb": _round(row.cost.peak_mb),
+                 "flops": _round(row.cost.flops), "energy_kj": _round(row.cost.energy_kj)},
         "records": [source for record in row.records for source in sources(record)],
     }
+
+
+def _intervals(row: Row) -> dict[str, dict[str, list[float | None]]]:
+    """Bootstrap intervals of all metrics of a row of one seed, over clips and over subjects."""
+    if len(row.records) != 1:
+        return {}
+    record = row.records[0]
+    return {over: {name: [_round(value) for value in bounds] for name, bounds in sorted(found.items())}
+            for over, found in (("clips", record.ci95), ("subjects", record.ci95_subjects)) if found}
 
 
 def _before(row: Row) -> dict[str, str]:
@@ -118,7 +138,9 @@ def _csv_row(table: Table, track: Track, row: Row) -> dict[str, Any]:
         "sd": data["sd"], "low": found.get("low"), "high": found.get("high"), "interval_over": found.get("over"),
         "seeds": " ".join(map(str, row.seeds)), "missing_seeds": " ".join(str(m.seed) for m in row.missing),
         "delta": delta.get("value"), "delta_low": delta.get("low"), "delta_high": delta.get("high"),
-        "against": delta.get("against"), "even_with_first": int(row.even), "top5": data["metrics"].get("top5"),
+        "against": delta.get("against"), "delta_p_holm": delta.get("p_holm"),
+        "sanity": "" if table.sanity is None else "failed" if table.sanity.failed else "passed",
+        "even_with_first": int(row.even), "top5": data["metrics"].get("top5"),
         "mean_class": data["metrics"].get("mean_class"), **data["cost"], "stale": " ".join(row.stale),
         "differs": "; ".join(track.differs), "records": " ".join(data["records"])}
 

@@ -13,7 +13,7 @@ from ssl_skel.bench.board.pages.classes import protocol_order
 from ssl_skel.bench.board.pages.facts import Facts
 from ssl_skel.bench.board.pages.templating import render
 from ssl_skel.bench.board.rank_plots import rank_plots, summary
-from ssl_skel.bench.board.views import COSTS, GridView, TableView, table_views
+from ssl_skel.bench.board.views import GridView, TableView, table_views
 
 ONE_OVERVIEW = 8
 """Tables that fit into one overview; with more, each protocol gets its own."""
@@ -58,13 +58,14 @@ def render_html(board: Board, grids: Sequence[AblationGrid] = (), facts: Facts |
     views = table_views(board)
     return render("board.html.j2", inline=True, root="", pages=facts is not None, board=board, tables=views,
                   overviews=_overviews(views), ranks=rank_plots(board), rank_summary=summary,
-                  grids=_grids(grids), words=words, costs=[name for name, _, _ in COSTS],
+                  grids=_grids(grids), words=words, costs=[name for name, _, _ in views[0].costs] if views else [],
                   choices=_choices(board), counts=_counts(board), methods=_methods(board, facts),
                   datasets=_datasets(board, facts))
 
 
 def _overviews(views: Sequence[TableView]) -> list[Overview]:
     """One overview, or one for each protocol of several tables; none where there is one table."""
+    views = [view for view in views if not view.table.diagnostic]
     if len(views) < 2:
         return []
     if len(views) <= ONE_OVERVIEW:

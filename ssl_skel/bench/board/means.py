@@ -40,10 +40,15 @@ def mean_records(records: Iterable[Record], groups: Groups) -> list[Record]:
     return found
 
 
+def members(record: Record) -> Mapping[str, str]:
+    """Split -> id of the record that went into a mean; empty for a record that was run."""
+    found = record.config.get(MEMBERS)
+    return found if isinstance(found, Mapping) else {}
+
+
 def sources(record: Record) -> list[str]:
     """Ids of the records that a number comes from: the record's own, or those of a mean's members."""
-    members = record.config.get(MEMBERS)
-    return list(members.values()) if isinstance(members, Mapping) else [record.id]
+    return list(members(record).values()) or [record.id]
 
 
 def _row(record: Record) -> str:

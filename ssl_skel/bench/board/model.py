@@ -12,7 +12,11 @@ from ssl_skel.bench.record import Record
 FLOOR = "random"
 """The plugin whose untrained, frozen encoder is the floor, and which, fine-tuned with all labels, is the ceiling."""
 
-Role = Literal["ranked", "floor", "ceiling"]
+RAW = "raw"
+"""The backbone that hands the joints on as they are."""
+
+Role = Literal["ranked", "floor", "ceiling", "raw", "diagnostic"]
+"""``raw``: joints without an encoder; ``diagnostic``: chosen on the test part, or a check of the suite itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +30,46 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Difference to a baseline row; the interval is a paired bootstrap over clips, if predictions allow it."""
+    """Difference to a baseline row; the interval is a paired bootstrap over clips, if predictions allow it.
+
+    Attributes:
+        p: Two-sided p-value of no difference, of that bootstrap.
+        p_holm: The same, corrected for the number of comparisons in the track.
+    """
 
     value: float
     against: str
     low: float | None = None
     high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether it is significant at 5 % after correction."""
+        p = self.p if self.p_holm is None else self.p_holm
+        return p is not None and p < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Sanity:
+    """What probes that were trained on shuffled labels got right.
+
+    Attributes:
+        mean: Of their accuracies.
+        highest: Of their accuracies.
+        chance: One over the number of classes.
+        probes: Their number.
+        p: Smallest p-value of knowing the classes, corrected for their number (Holm).
+        failed: Whether one of them knows the classes.
+    """
+
+    mean: float
+    highest: float
+    chance: float
+    probes: int
+    p: float
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +80,8 @@ class Cost:
     hours: float | None = None
     samples_per_s: float | None = None
     peak_mb: float | None = None
+    flops: float | None = None
+    energy_kj: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +175,8 @@ class Table:
         metric: The primary one.
         n_test: Test clips of track A.
         hidden: Incomplete rows that are not shown.
+        sanity: Of the label-shuffled probes on the same data; None where none was run.
+        diagnostic: Whether this is a check, of which nothing is ranked.
     """
 
     dataset: str
@@ -150,6 +187,8 @@ class Table:
     tracks: tuple[Track, ...]
     published: tuple[PublishedRow, ...] = ()
     hidden: int = 0
+    sanity: Sanity | None = None
+    diagnostic: bool = False
 
     @property
     def title(self) -> str:

@@ -54,7 +54,8 @@ def _cost(records: Sequence[Record]) -> Cost:
 
     peaks = [max((record.cost.get(name) or 0.0 for name in ("pretrain_peak_mb", "eval_peak_mb", "peak_mb")),
                  default=0.0) for record in records]
-    return Cost(mean("params"), mean("pretrain_hours"), mean("samples_per_s"), max(peaks) or None)
+    return Cost(mean("params"), mean("pretrain_hours"), mean("samples_per_s"), max(peaks) or None, mean("flops"),
+                mean("pretrain_kj"))
 
 
 def variants(rows: Sequence[Row]) -> list[Row]:

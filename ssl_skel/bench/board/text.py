@@ -26,16 +26,14 @@ def columns(board: Board, table: Table) -> list[str]:
     """Headings of a table."""
     return ["rank", "method", "backbone", "streams", words.metric_name(table.metric), "95 %",
             words.baseline_heading(board), *(words.metric_name(name) for name in words.other_metrics(table)),
-            "params", "pretraining", "clips/s", "peak memory"]
+            *(name for name, _, _ in words.costs(board))]
 
 
-def cells(table: Table, row: Row) -> list[str]:
+def cells(board: Board, table: Table, row: Row) -> list[str]:
     """One row as text, in the order of `columns`."""
     metrics = [words.percent(row.metrics.get(name)) for name in words.other_metrics(table)]
-    cost = row.cost
     return [words.rank(row), words.method(row), row.key.backbone, words.streams(row), words.score(row),
-            words.interval(row), words.delta(row), *metrics, words.params(cost), words.duration(cost),
-            words.speed(cost), words.memory(cost)]
+            words.interval(row), words.delta(row), *metrics, *(text(row.cost) for _, _, text in words.costs(board))]
 
 
 def render_markdown(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
@@ -44,6 +42,9 @@ def render_markdown(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
     lines += [f"- {text}" for text in words.HOW_TO_READ] + [""]
     for table in board.tables:
         lines += [f"## {escape_markdown(table.title)}", ""]
+        if table.sanity:
+            said = escape_markdown(words.sanity(table))
+            lines += [f"**{said}**" if table.sanity.failed else said, ""]
         for track in table.tracks:
             lines += _markdown_track(board, table, track)
         if words.hidden(table):
@@ -58,7 +59,7 @@ def _markdown_track(board: Board, table: Table, track: Track) -> list[str]:
     head = [f"### {escape_markdown(words.track_title(track))}", ""] if track.differs else []
     common = words.conditions(track)
     lines = [*head, *([escape_markdown(common), ""] if common else []), *_markdown_rows(
-        columns(board, table), [cells(table, row) for row in track.rows], left=4), ""]
+        columns(board, table), [cells(board, table, row) for row in track.rows], left=4), ""]
     notes = [f"- {escape_markdown(words.method(row))}: {escape_markdown('; '.join(words.marks(row)))}"
              for row in track.rows if words.marks(row)]
     return [*lines, *notes, ""] if notes else lines
@@ -109,7 +110,7 @@ def _latex_track(board: Board, table: Table, track: Track) -> list[str]:
     caption = table.title + (f". {words.track_title(track)}" if track.differs else "")
     body = []
     for row in track.rows:
-        texts = [escape_latex(text) for text in cells(table, row)]
+        texts = [escape_latex(text) for text in cells(board, table, row)]
         if row.rank == 1:
             texts[4] = f"\\textbf{{{texts[4]}}}"
         body.append(" & ".join(texts) + r" \\")
@@ -134,6 +135,7 @@ def print_board(board: Board, console: Console) -> None:
         notes = [f"{words.method(row)}: {mark}" for row in table.rows() if row.stale or row.missing
                  for mark in words.marks(row)]
         notes += [words.hidden(table)] if table.hidden else []
+        notes += [words.sanity(table)] if table.sanity else []
         if table.published:
             best = "; ".join(f"{row.method} {row.value:.1f} [{row.trust}]" for row in table.published[:4])
             notes.append(f"published, not ranked: {best}")

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ssl_skel.bench.board import charts, words
 from ssl_skel.bench.board.ablation import AblationGrid
-from ssl_skel.bench.board.model import Board, Cost, Row, Table, Track
+from ssl_skel.bench.board.model import Board, Row, Table, Track
 from ssl_skel.bench.board.pages.classes import protocol_order
 from ssl_skel.bench.board.pages.series import LineChart, curve_groups, protocol_charts
 from ssl_skel.bench.provenance import reproduce
 from ssl_skel.bench.record import Record
 
-COSTS: tuple[tuple[str, Callable[[Cost], float | None], Callable[[Cost], str]], ...] = (
-    ("Params", lambda cost: cost.params, words.params),
-    ("Training", lambda cost: cost.hours, words.duration),
-    ("Clips/s", lambda cost: cost.samples_per_s, words.speed),
-    ("Memory", lambda cost: cost.peak_mb, words.memory),
-)
-"""Columns of cost: heading, what sorts, what is shown."""
+HEADINGS = {"params": "Params", "pretraining": "Training", "clips/s": "Clips/s", "peak memory": "Memory",
+            "energy": "Energy"}
+"""Shorter names of columns of cost, where they are narrow."""
 
 OTHERS = 2
 """Further metrics that are columns; all stand in the details."""
@@ -43,9 +39,10 @@ class TableView:
         self.floor = charts.floor_mark(table, self.scale)
         self.published_marks = charts.published_marks(table.published, self.scale)
         self.scatters = charts.make_scatters(table)
+        self.costs = [(HEADINGS.get(name, name), value, text) for name, value, text in words.costs(board)]
         self.tracks = [TrackView(self, track, number) for number, track in enumerate(table.tracks)]
         self.hidden = words.hidden(table)
-        self.span = 7 + len(self.others) + len(COSTS)
+        self.span = 7 + len(self.others) + len(self.costs)
         self.curves = _curves(table)
         self.best = _best(table)
 
@@ -77,7 +74,7 @@ class RowView:
         self.badges = badges(row)
         self.strip = charts.make_strip(row, view.scale)
         self.metrics = [(name, row.metrics.get(name)) for name in view.others]
-        self.costs = [(name, value(row.cost), text(row.cost)) for name, value, text in COSTS]
+        self.costs = [(name, value(row.cost), text(row.cost)) for name, value, text in view.costs]
         self.search = " ".join((self.method, row.key.backbone, self.streams, row.family, view.table.title, row.role,
                                 track.name, *self.marks)).lower()
         self.seeds = [SeedView(record) for record in row.records]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ssl_skel.bench.board.ablation import GridCell
 from ssl_skel.bench.board.model import Board, Cost, Row, Table, Track
 
@@ -13,8 +15,10 @@ HOW_TO_READ = (
     "Numbers are percent. With several seeds: mean ± standard deviation, and Student's t interval over seeds; "
     "with one: bootstrap interval over test clips.",
     "Only complete rows that agree in preprocessing, frames, data, split, protocol and budget are ranked "
-    "together. = marks rows that a paired bootstrap over clips can't tell from the first.",
-    "The floor is an untrained, frozen encoder; the ceiling is the same network trained with all labels.",
+    "together. = marks rows that a paired bootstrap over clips can't tell from the first at 5 %, corrected for the "
+    "number of rows (Holm).",
+    "The floor is an untrained, frozen encoder; the ceiling is the same network trained with all labels; raw are the "
+    "joints themselves, without an encoder. Nothing diagnostic is ranked.",
     "Published numbers stand beside, with source and trust, and are never ranked: nearly all of them are the "
     "best epoch on the test set, ours are the last epoch.",
 )
@@ -98,6 +102,10 @@ def marks(row: Row) -> list[str]:
     found = []
     if row.role == "floor":
         found.append("floor: untrained encoder")
+    if row.role == "raw":
+        found.append("raw: joints as they are, no encoder")
+    if row.role == "diagnostic":
+        found.append(_diagnosis(row))
     if row.role == "ceiling":
         found.append("ceiling: all labels" + (f", {row.evaluator}" if row.evaluator else ""))
     if row.missing:
@@ -106,6 +114,14 @@ def marks(row: Row) -> list[str]:
     if row.stale:
         found.append(f"stale: {', '.join(row.stale)} changed since")
     return found
+
+
+def _diagnosis(row: Row) -> str:
+    inflation = row.metrics.get("inflation", row.mean if row.records[:1] and row.records[0].primary == "inflation"
+                                else None)
+    if inflation is None:
+        return "diagnostic, never ranked"
+    return f"diagnostic, never ranked: choosing on the test set would add {100 * inflation:.1f} points"
 
 
 def params(cost: Cost) -> str:
@@ -148,7 +164,8 @@ def track_title(track: Track) -> str:
 
 def conditions(track: Track) -> str:
     """What the rows of a track have in common."""
-    wanted = ("preprocessing", "frames", "pretraining data", "training clips", "test clips", "budget")
+    wanted = ("preprocessing", "frames", "persons", "modality", "pretraining data", "training clips", "test clips",
+              "budget")
     return "; ".join(f"{name} {track.conditions[name]}" for name in wanted
                      if track.conditions.get(name) not in (None, "", "None"))
 
@@ -159,6 +176,49 @@ def hidden(table: Table) -> str:
         return ""
     what = "1 incomplete row is" if table.hidden == 1 else f"{table.hidden} incomplete rows are"
     return f"{what} not shown; --incomplete shows them."
+
+
+def flops(cost: Cost) -> str:
+    """Arithmetic of encoding one clip."""
+    if cost.flops is None:
+        return DASH
+    return f"{cost.flops / 1e9:.2f} G" if cost.flops >= 1e8 else f"{cost.flops / 1e6:.2f} M"
+
+
+def energy(cost: Cost) -> str:
+    """Energy of the pretraining of one seed."""
+    if cost.energy_kj is None:
+        return DASH
+    return f"{cost.energy_kj:.1f} kJ" if cost.energy_kj < 3600 else f"{cost.energy_kj / 3600:.2f} kWh"
+
+
+COSTS: tuple[tuple[str, Callable[[Cost], float | None], Callable[[Cost], str]], ...] = (
+    ("params", lambda cost: cost.params, params), ("FLOPs", lambda cost: cost.flops, flops),
+    ("pretraining", lambda cost: cost.hours, duration), ("clips/s", lambda cost: cost.samples_per_s, speed),
+    ("peak memory", lambda cost: cost.peak_mb, memory), ("energy", lambda cost: cost.energy_kj, energy))
+"""Columns of cost: heading, value, text."""
+
+RARE = ("FLOPs", "energy")
+"""Columns of cost that are left out of a board where no row has them."""
+
+
+def costs(board: Board) -> list[tuple[str, Callable[[Cost], float | None], Callable[[Cost], str]]]:
+    """Columns of cost of a board."""
+    rows = [row for table in board.tables for row in table.rows()]
+    return [one for one in COSTS if one[0] not in RARE or any(one[1](row.cost) is not None for row in rows)]
+
+
+def sanity(table: Table) -> str:
+    """What the label-shuffled probes of a table's data say; empty where none was run."""
+    found = table.sanity
+    if found is None:
+        return ""
+    said = (f"{found.probes} label-shuffled probe{'s' if found.probes > 1 else ''}: {percent(found.mean)} % right on "
+            f"average, {percent(found.highest)} % at most; chance is {percent(found.chance)} %")
+    if not found.failed:
+        return f"Sanity check passed. {said}."
+    return (f"SANITY CHECK FAILED, do not trust this column: test labels or clips reach the probe by another way "
+            f"(p = {found.p:.2g}). {said}.")
 
 
 def other_metrics(table: Table) -> list[str]:

@@ -12,7 +12,7 @@ from ssl_skel.bench.board.pages.classes import ClassTable, has_predictions
 from ssl_skel.bench.board.pages.series import LineChart, Series, curve_groups, draw, protocol_charts, read_series
 from ssl_skel.bench.board.pages.site import Site, class_tables
 from ssl_skel.bench.board.pages.templating import render
-from ssl_skel.bench.board.views import COSTS, RowView, TableView, TrackView, places
+from ssl_skel.bench.board.views import RowView, TableView, TrackView, places
 from ssl_skel.bench.record import Record
 from ssl_skel.schema import PluginCard
 
@@ -35,7 +35,7 @@ def render_plugin(site: Site, name: str) -> str:
         results=found, backdrops=list(used.values()), protocol_charts=_under_protocols(found),
         classes=_classes(site, name), curves=_curves(site, name),
         cost_headings=[("Test set", "text"), ("Backbone and streams", "text"),
-                       *((heading, "number") for heading, _, _ in COSTS)],
+                       *((heading, "number") for heading, _, _ in (site.views[0].costs if site.views else []))],
         cost_rows=_cost_rows(found))
 
 
