@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -54,21 +56,28 @@ class LinearSGD(ChoosingEvaluator):
 
     def solve(self, problem: Problem, seed: int) -> tuple[Tensor, dict[str, float]]:
         """Return the (n_test, C) logits of one problem, and the rate with its held-out accuracy."""
+        lr, accuracy = self.choose_rate(problem, seed)
+        logits = self.train(problem, problem.train, problem.labels, problem.test, (lr,), seed)[0]
+        return logits, {"lr": lr, "val_top1": accuracy}
+
+    def choose_rate(self, problem: Problem, seed: int) -> tuple[float, float]:
+        """Choose the rate on held-out training subjects; return it with its accuracy there."""
         fitted = ~problem.val
-        logits = self._train(problem, problem.train[fitted], problem.labels[fitted], problem.train[problem.val],
-                             self.cfg.lr, seed)
+        logits = self.train(problem, problem.train[fitted], problem.labels[fitted], problem.train[problem.val],
+                            self.cfg.lr, seed)
         right = (logits.argmax(dim=2) == problem.labels[problem.val]).double().mean(dim=1)
         right = torch.where(logits.isfinite().all(dim=2).all(dim=1), right, -1.0)
         best = int(right.argmax())
         if float(right[best]) < 0:
             raise SkelError("no learning rate of the SGD probe converged", "Give smaller rates.")
-        lr, accuracy = self.cfg.lr[best], float(right[best])
-        logits = self._train(problem, problem.train, problem.labels, problem.test, (lr,), seed)[0]
-        return logits, {"lr": lr, "val_top1": accuracy}
+        return self.cfg.lr[best], float(right[best])
 
-    def _train(self, problem: Problem, train: Tensor, labels: Tensor, other: Tensor, rates: tuple[float, ...],
-               seed: int) -> Tensor:
-        """Train one layer a rate, all at once, and return their logits on `other`, (rates, n, C)."""
+    def train(self, problem: Problem, train: Tensor, labels: Tensor, other: Tensor, rates: tuple[float, ...],
+              seed: int, watch: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Train one layer a rate, all at once, and return their logits on `other`, (rates, n, C).
+
+        `watch` gets these logits after every epoch.
+        """
         mean, scale = moments(train)
         train, other = _with_one(standardise(train, mean, scale)), _with_one(standardise(other, mean, scale))
         gen = torch.Generator().manual_seed(seed)
@@ -83,6 +92,8 @@ class LinearSGD(ChoosingEvaluator):
                 residual[:, torch.arange(len(part), device=part.device), labels[part]] -= 1
                 velocity = self.cfg.momentum * velocity + train[part].T @ residual / len(part)
                 weight = weight - step * velocity
+            if watch:
+                watch(other @ weight)
         return other @ weight
 
 
