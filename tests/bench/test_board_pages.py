@@ -92,7 +92,7 @@ def test_classes_of_the_page_are_those_of_the_predictions(store: RecordStore) ->
     """The made-up predictions of seed 0 are right for the first 36 of 60 clips, of seed 1 for 42; 8 classes."""
     text = read(store, "pages/plugin-simclr.html")
     section = text[text.index('id="classes-1"'):]
-    rows = re.findall(r'<th scope="row" data-key="[^"]*">([^<]+)</th><td class="num" data-key="(\d+)">\d+</td>'
+    rows = re.findall(r'<th scope="row"[^>]*>([^<]+)</th><td class="num" data-key="(\d+)">\d+</td>'
                       r'<td class="num shaded t\d" data-key="[^"]*">([\d.]+)</td>', section)
     labels = [clip % 8 for clip in range(60)]
     for label, (_, clips, share) in enumerate(rows):

@@ -60,8 +60,12 @@ def _note(record: Record) -> str:
 
 def _cost(record: Record) -> Items:
     times = [(f"{name}, s", f"{value:,.2f}") for name, value in sorted(record.time_s.items())]
-    return times + [(name.replace("_", " "), f"{value:,.6g}") for name, value in sorted(record.cost.items())
-                    if value is not None]
+    return times + [(name.replace("_", " ").replace(" mb", ", MB"), _number(value))
+                    for name, value in sorted(record.cost.items()) if value is not None]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def items(values: Mapping[str, Any]) -> Items:

@@ -77,7 +77,8 @@ def draw(title: str, x_name: str, y_name: str, series: Sequence[Series], markers
     if not xs:
         return None
     x_low, x_high = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
-    y_low, y_high, step = nice(min(ys), max(max(ys), min(ys) + 1e-6), 4)
+    span = max(ys) - min(ys)
+    y_low, y_high, step = nice(min(ys), max(ys) if span > 1e-9 * abs(max(ys)) else min(ys) + (abs(min(ys)) or 1.0), 4)
 
     def to_x(x: float) -> float:
         return round(LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), 1)
