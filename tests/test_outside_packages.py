@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,14 +50,26 @@ class Mine(InlineExecutor):
 class Noted:
     """Found by name."""
 '''
+LIST = """
+import json
+from ssl_skel.inspection import check_import
+from ssl_skel.registry import KINDS, discover
+print(json.dumps({e.kind: [check_import(e), e.origin, e.distribution, e.version] for kind in KINDS
+                  for e in discover().entries(kind) if e.distribution}))
+"""
 IDS = """
-import json, sys
+import json
+from pathlib import Path
 from ssl_skel.bench.request import Asked, plan_of
 from ssl_skel.registry import discover
-from pathlib import Path
-plan = plan_of(Asked(names=["out-plugin", "simclr"], backbones=["out-backbone"], datasets=["synthetic/xsub"],
-                     evaluators=["out-evaluator", "knn"], device="cpu"), discover(), Path("data"))
-print(json.dumps({f"{c.plugin} {c.evaluator}": [c.pretrain_id, c.id] for c in plan.evaluations}))
+catalogue, found = discover(), {}
+for part, (name, net, protocol) in {
+        "plugin": ("out-plugin", "stgcn", "knn"), "backbone": ("simclr", "out-backbone", "knn"),
+        "evaluator": ("simclr", "stgcn", "out-evaluator"), "nothing": ("simclr", "stgcn", "knn")}.items():
+    plan = plan_of(Asked(names=[name], backbones=[net], datasets=["synthetic/xsub"], evaluators=[protocol],
+                         device="cpu"), catalogue, Path("data"))
+    found[part] = [plan.evaluations[0].pretrain_id, plan.evaluations[0].id]
+print(json.dumps(found))
 """
 
 
@@ -105,18 +117,19 @@ def call(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
     return run
 
 
-def rows(call: Callable[..., str], kind: str) -> dict[str, dict[str, Any]]:
-    return {row["name"]: row for row in json.loads(call("-m", "ssl_skel", "plugin", "list", "--kind", kind, "--import",
-                                                        "--json"))}
+def test_an_entry_point_of_every_kind_is_found_and_loads(call: Callable[..., str]) -> None:
+    found = json.loads(call("-c", LIST))
+    assert set(found) == set(KINDS[:-1])
+    for kind, (problem, origin, distribution, version) in found.items():
+        dist = "outside-more 2.5" if kind in ("executors", "loggers") else f"ssl-skel-out-{kind[:-1]} 0.1.0"
+        assert (problem, origin, distribution) == ("", dist, dist), kind
+        assert version == (1 if kind in ("plugins", "backbones", "evaluators") else None)
 
 
-@pytest.mark.parametrize("kind", KINDS[:-1])
-def test_an_entry_point_of_every_kind_is_found_and_loads(call: Callable[..., str], kind: str) -> None:
-    dist = "outside-more 2.5" if kind in ("executors", "loggers") else f"ssl-skel-out-{kind[:-1]} 0.1.0"
-    row = rows(call, kind)[f"out-{kind[:-1]}"]
-    assert (row["state"], row["origin"], row["distribution"]) == ("ok", dist, dist)
-    assert row["version"] == (1 if kind in ("plugins", "backbones", "evaluators") else "")
-    assert row["family"] == ("decorrelation" if kind == "plugins" else "")
+def test_the_list_of_plugins_says_what_a_package_brings(call: Callable[..., str]) -> None:
+    lines = call("-m", "ssl_skel", "plugin", "list").splitlines()
+    line = next(line for line in lines if line.startswith("  out-plugin "))
+    assert line.split()[:6] == ["out-plugin", "1", "decorrelation", "ssl-skel-out-plugin", "0.1.0", "ok"]
 
 
 @pytest.mark.slow
@@ -151,19 +164,18 @@ def test_the_tests_that_a_project_brings_pass(call: Callable[..., str], projects
 
 def test_two_versions_of_a_package_share_no_id(call: Callable[..., str], site: Path, projects: dict[str, Path]) -> None:
     """Last, as it installs later versions: of the code nothing changes, but the number of the release."""
-    seen = [json.loads(call("-c", IDS))]
-    for kind in ("backbone", "evaluator", "plugin"):
-        toml = projects[kind] / "pyproject.toml"
+    before = json.loads(call("-c", IDS))
+    later = [projects[part] for part in ("plugin", "backbone", "evaluator")]
+    for project in later:
+        toml = project / "pyproject.toml"
         toml.write_text(toml.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
-        install(site, projects[kind])
-        for old in site.glob(f"ssl_skel_out_{kind}-0.1.0.dist-info"):
-            for file in sorted(old.rglob("*"), reverse=True):
-                file.unlink()
-            old.rmdir()
-        seen.append(json.loads(call("-c", IDS)))
-    first, net, protocol, method = seen
-    for key, (pretrain, evaluation) in first.items():
-        assert net[key][0] != pretrain, "another version of the backbone is another pretraining"
-        assert net[key][1] != evaluation
-        assert (protocol[key][0], protocol[key][1] != net[key][1]) == (net[key][0], "out-evaluator" in key)
-        assert (method[key][0] != protocol[key][0]) == ("out-plugin" in key)
+        for old in site.glob(f"{project.name.replace('-', '_')}-0.1.0.dist-info"):
+            shutil.rmtree(old)
+    install(site, *later)
+    after = json.loads(call("-c", IDS))
+    assert after["nothing"] == before["nothing"]
+    assert after["evaluator"][0] == before["evaluator"][0] == before["nothing"][0]
+    assert after["evaluator"][1] != before["evaluator"][1]
+    for part in ("plugin", "backbone"):
+        assert after[part][0] != before[part][0]
+        assert after[part][1] != before[part][1]

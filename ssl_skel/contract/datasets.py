@@ -86,7 +86,7 @@ def labels_are_classes(subject: Subject) -> None:
 def clips_can_be_loaded(subject: Subject) -> None:
     """In the data: the first split opens, and its clips are finite and hold a valid joint."""
     dataset = _open(subject)
-    view = open_split(dataset.card.name, next(iter(dataset.card.splits)), card=dataset.card, frames=8)
+    view = open_split(dataset.card.name, next(iter(dataset.card.splits)), card=dataset.card, frames=8, incomplete=True)
     clips = view.train.clips
     batch = clips.batch(torch.linspace(0, len(clips) - 1, 32).long())
     require(bool(batch.xyz.isfinite().all()), "a coordinate is not finite after preprocessing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def failed(tmp_path: Path) -> Failed:
         text = code.read_text()
         for old, new in changes:
             assert old in text, old
-            text = text.replace(old, textwrap.dedent(new))
+            text = text.replace(old, new)
         code.write_text(text)
         discover.cache_clear()
         catalogue = discover((str(folder),))

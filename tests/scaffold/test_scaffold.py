@@ -23,6 +23,13 @@ from ssl_skel.scaffold.names import new_name
 from ssl_skel.scaffold.write import KINDS, Order, families, write_new
 from ssl_skel.schema import NAME
 
+RULES = """
+line-length = 120
+[lint]
+select = ["E", "F", "W", "I", "B", "UP", "RUF", "PTH"]
+[lint.isort]
+known-first-party = ["ssl_skel"]
+"""
 New = Callable[..., Result]
 
 
@@ -84,6 +91,7 @@ def test_everything_that_is_written_pleases_the_linter(tmp_path: Path) -> None:
             for package in (False, True):
                 names = new_name(f"the-{family or kind}", kind, Catalogue())
                 write_new(Order(kind, names, family or "contrastive", package), tmp_path)
+    (tmp_path / "ruff.toml").write_text(RULES)
     done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=tmp_path, text=True,
                           capture_output=True)
     assert done.returncode == 0, done.stdout
