@@ -73,7 +73,7 @@ def held_mb(device: torch.device) -> float:
     """What this process holds on the device now, in MB."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device) / 1e6
-    return psutil.Process().memory_info().rss / 1e6
+    return float(psutil.Process().memory_info().rss) / 1e6
 
 
 def pretraining_mb(out: Path, cell: PretrainCell, task: PretextTask, clips: Clips, device: torch.device) -> Need:

@@ -79,7 +79,7 @@ def cell_of(record: Record, card: PretrainingCard, catalogue: Catalogue) -> Eval
     origin = None
     if data is not None and not data.own:
         persons = catalogue.load("datasets", card.cell.dataset.partition("+")[0]).get_layout().persons
-        origin = Origin(dataset=card.cell.dataset, split=card.cell.split, layout=data.layout,  # type: ignore[arg-type]
+        origin = Origin(dataset=card.cell.dataset, split=card.cell.split, layout=data.layout,
                         persons=persons, joints=config.get("joints", {}).get("version"))
     entry = catalogue.get("evaluators", key.evaluator)
     cell = EvalCell(
