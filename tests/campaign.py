@@ -1,11 +1,12 @@
 """The kill campaign: tiny cells under SIGKILLs of random processes, again and again, until nothing is missing.
 
     python tests/campaign.py --rounds 100
+    python tests/campaign.py --rounds 10 --processes 2      # each pretraining under torchrun, in two processes
 
-Every round kills one process (the run, the fork server, or a cell) at a random moment. Whenever a run has ended, the
-same command is started again, until all cells are finished; then a new folder is begun. The records of every folder
-are compared with those of an undisturbed run, and no record may change once it was written. Prints one line of
-figures as JSON and ends with 1 if anything differed.
+Every round kills one process (the run, the fork server, a cell, or torchrun's launcher and ranks) at a random moment.
+Whenever a run has ended, the same command is started again, until all cells are finished; then a new folder is begun.
+The records of every folder are compared with those of an undisturbed run, and no record may change once it was
+written. Prints one line of figures as JSON and ends with 1 if anything differed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ PLUGINS = ("alpha", "beta")
 SEEDS = (0, 1, 2)
 MARK = "SSL_SKEL_CAMPAIGN"
 NAP_S = 0.02
+WEIGHTS = {"cell": 4, "rank": 4, "run": 1, "server": 1, "launcher": 1}
+"""How often a role is chosen; a cell begins anew in milliseconds, the others import torch first."""
 
 
 def build(root: Path) -> Workshop:
@@ -41,21 +44,23 @@ def build(root: Path) -> Workshop:
     return shop
 
 
-def plan_of(shop: Workshop) -> Any:
-    """Six pretrainings with two evaluations each."""
-    return shop.plan(*PLUGINS, evaluators=["knn"], datasets=["tiny/xsub", "tiny/xsub-clean"], seeds=SEEDS)
+def plan_of(shop: Workshop, processes: int = 1) -> Any:
+    """Six pretrainings with two evaluations each; two of them where each takes several processes."""
+    plugins, seeds = (PLUGINS, SEEDS) if processes == 1 else (PLUGINS[:1], SEEDS[:2])
+    return shop.plan(*plugins, evaluators=["knn"], datasets=["tiny/xsub", "tiny/xsub-clean"], seeds=seeds,
+                     processes=processes)
 
 
-def drive(root: Path, out: Path) -> int:
-    """What a user would start: the whole run, on two processes."""
+def drive(root: Path, out: Path, processes: int) -> int:
+    """What a user would start: the whole run, two cells at once."""
     from ssl_skel.bench.executors.process import ProcessExecutor
     from ssl_skel.bench.run import RunOptions, run_plan
 
     shop = Workshop.__new__(Workshop)
     shop.root, shop.out = root / "workshop", out
-    options = RunOptions(out, shop.root / "data", (str(shop.root),), "cpu", jobs=2, threads=1, checkpoint_s=0.01,
-                         as_json=True)
-    return run_plan(plan_of(shop), shop.catalogue(), ProcessExecutor, options)
+    options = RunOptions(out, shop.root / "data", (str(shop.root),), device="cpu", jobs=2, threads=1, checkpoint_s=0.01,
+                         as_json=True, processes=processes)
+    return run_plan(plan_of(shop, processes), shop.catalogue(), ProcessExecutor, options)
 
 
 def family(mark: str) -> dict[int, str]:
@@ -72,12 +77,16 @@ def family(mark: str) -> dict[int, str]:
         except OSError:
             continue
         if fields[0] not in "ZX" and "resource_tracker" not in line:
-            found[int(folder.name)] = ("server" if "forkserver" in line else "run"), int(fields[1])
+            role = next((role for word, role in _WORDS.items() if word in line), "run")
+            found[int(folder.name)] = role, int(fields[1])
     roles = {}
     for pid, (role, parent) in found.items():
         child = role == "server" and found.get(parent, ("", 0))[0] == "server"
         roles[pid] = "cell" if child else role
     return roles
+
+
+_WORDS = {"forkserver": "server", "ssl_skel.bench.ranks": "launcher", "ssl_skel.bench.rank\0": "rank"}
 
 
 def snapshot(out: Path) -> dict[str, tuple[int, bytes]]:
@@ -100,17 +109,19 @@ class Campaign:
     Args:
         root: Folder for everything.
         seed: Of the moments and victims.
+        processes: Of each pretraining.
     """
 
-    def __init__(self, root: Path, seed: int) -> None:
-        self.root, self.rng = root, random.Random(seed)
+    def __init__(self, root: Path, seed: int, processes: int = 1) -> None:
+        self.root, self.rng, self.processes = root, random.Random(seed), processes
         self.kills: Counter[str] = Counter()
         self.figures: Counter[str] = Counter()
         self.problems: list[str] = []
         self.shop = build(root)
-        code = self.shop.run_here(plan_of(self.shop), out=root / "undisturbed", threads=1)
+        plan = plan_of(self.shop, processes)
+        code = self.shop.run_here(plan, out=root / "undisturbed", threads=1, processes=processes)
         self.expected = results(root / "undisturbed")
-        if code or len(self.expected) != len(PLUGINS) * len(SEEDS) * 2:
+        if code or set(self.expected) != {cell.id for cell in plan.evaluations}:
             raise SystemExit("the undisturbed run failed")
 
     def run(self, rounds: int) -> None:
@@ -130,8 +141,8 @@ class Campaign:
         self.figures["starts"] += 1
         env = environment() | {MARK: mark, "TINY_NAP": str(NAP_S)}
         log = (self.root / "log").open("ab")
-        with log, subprocess.Popen([sys.executable, __file__, "--drive", str(self.root), str(out)], env=env, stdout=log,
-                                   stderr=log) as run:
+        with log, subprocess.Popen([sys.executable, __file__, "--drive", str(self.root), str(out), "--processes",
+                                    str(self.processes)], env=env, stdout=log, stderr=log) as run:
             while run.poll() is None and sum(self.kills.values()) < rounds:
                 self._kill_one(mark, run)
                 self._check(out)
@@ -157,7 +168,7 @@ class Campaign:
         roles = sorted({role for _, role in alive})
         if not alive or run.poll() is not None:
             return
-        role = self.rng.choices(roles, [{"cell": 4, "run": 3, "server": 1}[role] for role in roles])[0]
+        role = self.rng.choices(roles, [WEIGHTS[role] for role in roles])[0]
         victim = self.rng.choice([pid for pid, one in alive if one == role])
         try:
             os.kill(victim, 9)
@@ -183,13 +194,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, help="kills")
     parser.add_argument("--seed", type=int, default=0, help="of moments and victims")
+    parser.add_argument("--processes", type=int, default=1, help="of each pretraining, under torchrun")
     parser.add_argument("--drive", nargs=2, type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.drive:
-        return drive(*asked.drive)
+        return drive(*asked.drive, asked.processes)
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         began = time.monotonic()
-        campaign = Campaign(Path(folder), asked.seed)
+        campaign = Campaign(Path(folder), asked.seed, asked.processes)
         campaign.run(asked.rounds)
         print(json.dumps({**campaign.report(), "seconds": round(time.monotonic() - began)}))
     return 1 if campaign.problems else 0

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from helpers.records import make_record
 from ssl_skel.bench.record import Failure, Record
+from ssl_skel.errors import BadCard
 from ssl_skel.schema import PluginCard, RegistryFile, Suite, TrainConfig
+from ssl_skel.yamlio import validate
 
 CARD: dict[str, Any] = {"schema": 1, "name": "a-b", "version": 1, "family": "other", "summary": "s",
                         "backbones": {"default": "tiny"}}
@@ -72,6 +75,29 @@ def test_the_json_schema_of_a_card_agrees_with_the_model() -> None:
 junk = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
                     max_leaves=6)
+
+
+WHOLE: dict[type[BaseModel], dict[str, Any]] = {
+    PluginCard: CARD, Suite: SUITE, TrainConfig: {},
+    RegistryFile: {"plugins": ["plugins/*"], "datasets": {"a": {"target": "a:B"}}, "suites": {"s": SUITE}},
+    Record: make_record(0.5)[0].model_dump(mode="json", by_alias=True),
+    Failure: {"id": "0" * 16, "cell": {}, "status": "error", "stage": "x", "message": "m", "when": "now"}}
+
+
+@pytest.mark.parametrize("model", WHOLE)
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_change_is_refused_in_one_line_or_survives_a_round_trip(model: type[BaseModel], data: st.DataObject) -> None:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    changes = data.draw(st.dictionaries(st.sampled_from(names) | st.text(max_size=5), junk, min_size=1, max_size=3))
+    message, found = "", None
+    try:
+        found = validate(model, {**WHOLE[model], **changes}, "x")
+    except BadCard as error:
+        message = error.message
+    assert "\n" not in message
+    assert len(message) < 1500
+    assert found is None or model.model_validate(found.model_dump(by_alias=True)) == found
 
 
 @given(st.dictionaries(st.sampled_from([*PluginCard.model_fields, "schema"]), junk))

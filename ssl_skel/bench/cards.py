@@ -12,6 +12,7 @@ from ssl_skel.bench.cells import PretrainCell
 from ssl_skel.bench.record import CellId, Sha256
 from ssl_skel.errors import BadCard, BadRecord, DataMissing, SkelError
 from ssl_skel.fsio import read_bounded, write_atomic
+from ssl_skel.ids import file_sha256
 from ssl_skel.schema import Model
 from ssl_skel.yamlio import validate
 
@@ -77,9 +78,8 @@ def read_card(folder: Path) -> PretrainingCard:
 
 
 def is_pretrained(folder: Path) -> bool:
-    """Whether `folder` holds a finished pretraining: a valid card, and weights."""
+    """Whether `folder` holds a finished pretraining: a valid card, and the weights that it names."""
     try:
-        read_card(folder)
-    except SkelError:
+        return file_sha256(folder / ENCODERS) == read_card(folder).encoders_sha256
+    except (SkelError, OSError):
         return False
-    return (folder / ENCODERS).is_file()

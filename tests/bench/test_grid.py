@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -174,10 +175,12 @@ def test_torn_results_are_made_again(shop: Workshop) -> None:
     assert results(shop.out) == before
 
 
-def test_weights_that_are_gone_are_trained_again(shop: Workshop) -> None:
+@pytest.mark.parametrize("harm", ["gone", "torn"])
+def test_weights_that_are_not_there_are_trained_again(shop: Workshop, harm: str) -> None:
     plan = shop.plan("one")
     run(shop, plan)
-    (shop.out / "pretrain" / plan.pretrainings[0].id / "encoders.safetensors").unlink()
+    path = shop.out / "pretrain" / plan.pretrainings[0].id / "encoders.safetensors"
+    path.unlink() if harm == "gone" else os.truncate(path, 100)
     _, executor = run(shop, shop.plan("one", evaluators=["linear"]))
     assert executor.asked == [("pretrain", "one"), ("evaluate", "one")]
 
