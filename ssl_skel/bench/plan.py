@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -76,6 +76,7 @@ class _Planner:
         self.refused: dict[Refusal, None] = {}
         self.missing: dict[str, str] = {}
         self.warnings: dict[str, None] = {}
+        self.views: dict[tuple[str, str], SplitView | None] = {}
 
     def plan(self) -> Plan:
         """What was collected."""
@@ -126,6 +127,7 @@ class _Planner:
         except SkelError as error:
             self._refuse(entry.plugin, f"{reference} to {target.reference}", error)
             return
+        target = self._with_own(entry, target, elsewhere=origin is not None)
         for cell in planned:
             for one in _evaluations(self.request, entry, cell, resolved, target, origin):
                 self.pretrainings.setdefault(cell.id, cell)
@@ -144,13 +146,30 @@ class _Planner:
             elsewhere = not is_own(view, tested)
             if elsewhere and tested.dataset.card.name == view.dataset.card.name and other in self.trained:
                 continue
-            wanted = [one for one in self.evaluations if elsewhere or not one.across]
-            fits, refused = usable(wanted, tested)
-            for name, reason in refused.items():
-                self.refused[Refusal(plugin=f"evaluator {name}", dataset=other, reason=reason)] = None
-            yield Target(other, tested, tuple(fits))
+            yield Target(other, tested, self._usable(self.evaluations, tested, other, elsewhere))
+
+    def _with_own(self, entry: SuiteEntry, target: Target, elsewhere: bool) -> Target:
+        """The target with the evaluators that an entry has beside the suite's."""
+        own = [_evaluation(self.catalogue, item) for item in entry.evaluators]
+        found = self._usable(own, target.view, target.reference, elsewhere) if own else ()
+        return replace(target, evaluations=(*target.evaluations, *found))
+
+    def _usable(self, evaluations: Sequence[Evaluation], view: SplitView, where: str,
+                elsewhere: bool) -> tuple[Evaluation, ...]:
+        """Evaluations that can be run on a split; the others are refused."""
+        fits, refused = usable([one for one in evaluations if elsewhere or not one.across], view)
+        for name, reason in refused.items():
+            self.refused[Refusal(plugin=f"evaluator {name}", dataset=where, reason=reason)] = None
+        return tuple(fits)
 
     def _open(self, reference: str, preprocessing: str) -> SplitView | None:
+        """Open a split, once; None where its dataset is missing."""
+        key = reference, preprocessing
+        if key not in self.views:
+            self.views[key] = self._opened(*key)
+        return self.views[key]
+
+    def _opened(self, reference: str, preprocessing: str) -> SplitView | None:
         """Open a split without loading its clips; ``name/split``, or ``name`` for the dataset's first split."""
         name, _, split = reference.partition("/")
         card = self.catalogue.load("datasets", name.partition("+")[0])

@@ -140,6 +140,16 @@ def test_a_bad_target_is_refused_too(shop: Workshop) -> None:
     assert plan.refused[0].dataset == "tiny-20/one-clip"
 
 
+def test_on_a_one_shot_split_only_few_shot_is_run_across_skeletons_too(shop: Workshop) -> None:
+    plan = shop.plan(datasets=["tiny-20/one-shot", "tiny"], targets=["tiny-20/one-shot"], evaluators=EVERY)
+    assert [(cell.evaluator, bool(cell.origin)) for cell in plan.evaluations] == [("fewshot", False), ("fewshot", True)]
+    assert {refusal.plugin for refusal in plan.refused} == {f"evaluator {name}" for name in EVERY if name != "fewshot"}
+    assert shop.run_here(plan) == 1  # refused evaluators make a run incomplete
+    records = RecordStore(shop.out).all()
+    assert [record.metrics["top1"] for record in records] == [1.0, 1.0]
+    assert {record.n.test for record in records} == {22}
+
+
 # -- running ------------------------------------------------------------------------------------------------------
 
 

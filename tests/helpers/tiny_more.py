@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from helpers.tiny import CARD, CLASSES, REPETITIONS, SUBJECTS
 from ssl_skel.data.card import DatasetCard, Index, Masks, Split, by_name
@@ -57,6 +58,15 @@ def _one_subject(index: Index) -> Masks:
     return train & (index["subject"] == 1), test
 
 
+def _one_shot(index: Index) -> Masks:
+    novel = index["label"] > 0
+    return ~novel, novel & ~_exemplars(index)
+
+
+def _exemplars(index: Index) -> NDArray[np.bool_]:
+    return (index["label"] > 0) & (index["subject"] == 1) & (index["repetition"] == 0)
+
+
 def _card(name: str, layout: str, persons: int, **more: Any) -> DatasetCard:
     return DatasetCard(
         name=name, title=name, layout=layout, persons=persons, classes=CARD.classes,
@@ -65,6 +75,7 @@ def _card(name: str, layout: str, persons: int, **more: Any) -> DatasetCard:
             Split("other", "subject 1 is the test", _other_subject, held_out=(3,)),
             Split("absent-class", "class two does not train", _absent_class, held_out=(3,)),
             Split("one-clip", "one test clip", _one_test_clip, held_out=(3,)),
+            Split("one-shot", "classes two and three are novel", _one_shot, held_out=(3,), support=_exemplars),
             Split("one-subject", "subject 1 trains alone", _one_subject, held_out=())),
         groups={"both": ("xsub", "other")}, generate="helpers.tiny_more:make", **more)
 
