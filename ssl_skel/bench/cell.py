@@ -41,7 +41,7 @@ from ssl_skel.errors import BrokenPlugin, DigestMismatch
 from ssl_skel.fsio import make_folder
 from ssl_skel.loggers.fan import Loggers
 from ssl_skel.registry import Catalogue, Entry, discover
-from ssl_skel.runtime import Runtime, peak_mb, pick_device
+from ssl_skel.runtime import Runtime, make_deterministic, peak_mb, pick_device
 from ssl_skel.seed import derive
 from ssl_skel.train import Interrupted, TrainJob, TrainReport, encoders_of, pretrain
 from ssl_skel.yamlio import validate
@@ -57,6 +57,7 @@ class _Where:
         self.data_root = Path(options["data_root"])
         self.suite = str(options["suite"])
         self.device = pick_device(options.get("device", "auto"))
+        make_deterministic(self.device)
         self.checkpoint_s = float(options.get("checkpoint_s", 60.0))
         self.catalogue: Catalogue = discover(tuple(options.get("plugins", ())))
         self.logger_names: tuple[str, ...] = tuple(options.get("loggers", ()))
