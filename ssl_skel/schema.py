@@ -195,6 +195,13 @@ class TargetEntry(Model):
     config: dict[str, Any] = {}
 
 
+class EvaluatorRef(Model):
+    """An evaluator of a suite, with keys that differ from its defaults."""
+
+    name: Name
+    config: dict[str, Any] = {}
+
+
 class SuiteEntry(Overrides):
     """One method of a suite.
 
@@ -203,6 +210,7 @@ class SuiteEntry(Overrides):
         label: How the board tells it from other entries of the same plugin.
         backbone_name: Backbone, if not the card's default.
         streams: Sets of encoder names to evaluate; None lets the plugin say.
+        evaluators: Beside the suite's, for this entry alone (the ceiling: `finetune` of an untrained encoder).
         weights: Of the encoders where their scores are added up (``{joint: 0.6, bone: 0.6, motion: 0.4}`` of the
             CrosSCLR family); fixed before anything is tested, 1 where not named.
     """
@@ -211,14 +219,8 @@ class SuiteEntry(Overrides):
     label: Annotated[str, Field(max_length=60)] = ""
     backbone_name: Name | None = None
     streams: tuple[tuple[str, ...], ...] | None = None
+    evaluators: tuple[Name | EvaluatorRef, ...] = ()
     weights: dict[str, Annotated[float, Field(gt=0)]] = {}
-
-
-class EvaluatorRef(Model):
-    """An evaluator of a suite, with keys that differ from its defaults."""
-
-    name: Name
-    config: dict[str, Any] = {}
 
 
 class Suite(Model):

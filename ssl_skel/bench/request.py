@@ -90,10 +90,11 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
     else:
         suite = catalogue.suite(asked.suite)
     changes: dict[str, object] = {}
+    entries = list(suite.entries)
     if asked.names:
         listed = [entry for entry in suite.entries if entry.plugin in asked.names]
         added = [SuiteEntry(plugin=name) for name in asked.names if name not in {e.plugin for e in listed}]
-        changes["entries"] = (*listed, *added)
+        entries = [*listed, *added]
     if asked.datasets:
         changes["datasets"] = tuple(asked.datasets)
     if asked.targets:
@@ -101,13 +102,22 @@ def narrowed(asked: Asked, catalogue: Catalogue) -> Suite:
     if asked.evaluators:
         own = {item.name: item for item in suite.evaluators if isinstance(item, EvaluatorRef)}
         changes["evaluators"] = tuple(own.get(name, name) for name in dict.fromkeys(asked.evaluators))
+        entries = [_only_asked(entry, asked.evaluators) for entry in entries]
     if asked.seeds:
         changes["seeds"] = tuple(dict.fromkeys(asked.seeds))
+    changes["entries"] = tuple(entries)
     suite = _checked({**{name: getattr(suite, name) for name in Suite.model_fields}, **changes})
     if asked.backbones:
         entries = [_on_backbone(entry, name, catalogue) for entry in suite.entries for name in asked.backbones]
         suite = suite.model_copy(update={"entries": tuple(entries)})
     return suite
+
+
+def _only_asked(entry: SuiteEntry, evaluators: Sequence[str]) -> SuiteEntry:
+    """An entry with those of its own evaluators that were asked for."""
+    own = tuple(item for item in entry.evaluators
+                if (item if isinstance(item, str) else item.name) in evaluators)
+    return entry.model_copy(update={"evaluators": own})
 
 
 def _checked(content: dict[str, object]) -> Suite:

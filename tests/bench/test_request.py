@@ -44,6 +44,18 @@ def test_an_evaluator_keeps_the_keys_that_the_suite_gave_it(shop: Workshop) -> N
     assert ask(shop, suite="own", evaluators=["linear", "linear"]).evaluators == ("linear",)
 
 
+def test_evaluators_of_an_entry_stay_where_they_are_asked_for(tmp_path: Path) -> None:
+    entries = [{"plugin": "one", "evaluators": ["cluster", {"name": "linear", "config": {"l2": [0.1]}}]},
+               {"plugin": "two"}]
+    shop = Workshop(tmp_path, ["one", "two"], suites={"own": {**SUITE, "evaluators": ["knn"], "entries": entries}})
+    plan = shop.plan(suite="own", datasets=["tiny/xsub"])
+    assert {(cell.plugin, cell.evaluator) for cell in plan.evaluations} == {
+        ("one", "knn"), ("one", "cluster"), ("one", "linear"), ("two", "knn")}
+    assert [cell.evaluator_config["l2"] for cell in plan.evaluations if cell.evaluator == "linear"] == [[0.1]] * 2
+    narrow = ask(shop, suite="own", evaluators=["knn", "cluster"])
+    assert [entry.evaluators for entry in narrow.entries] == [("cluster",), ()]
+
+
 def test_backbones_multiply_the_entries_and_drop_keys_of_others(shop: Workshop) -> None:
     found = ask(shop, suite="own", names=["one"], backbones=["tiny", "stgcn"])
     assert [(e.label, e.backbone_name, e.backbone) for e in found.entries] == [
