@@ -94,11 +94,13 @@ def _panels(scene: Scene) -> list[list[Panel]]:
     streams = colour_streams(scene.layout, scene.xyz.shape[1])
     fine = [_coloured(scene, stream) for stream in streams if not stream.coarse]
     coarse = [_coloured(scene, stream) for stream in streams if stream.coarse]
-    if scene.layout.persons > 1:
-        persons = next(stream for stream in streams if stream.colour == "person")
-        coarse.append(Panel("Persons, from above", _cloud(scene, persons.rgb), camera=ABOVE))
+    persons: Sequence[Any] = (style.INK,)
+    for stream in streams:
+        if stream.colour == "person":
+            persons = [tuple(rgb) for rgb in stream.rgb[:, 0, 0].tolist()]
+            coarse.append(Panel("Persons, from above", _cloud(scene, stream.rgb), camera=ABOVE))
     return [[Panel("Skeleton cloud", _cloud(scene, None)), *fine],
-            [Panel("Skeletons", _skeletons(scene)), *coarse]]
+            [Panel("Skeletons", _skeletons(scene, persons)), *coarse]]
 
 
 def _coloured(scene: Scene, stream: Coloured) -> Panel:
@@ -109,24 +111,22 @@ def _coloured(scene: Scene, stream: Coloured) -> Panel:
 
 def _cloud(scene: Scene, rgb: Any) -> Draw:
     def paint(axes: Axes, camera: Camera) -> None:
-        _poses(scene, axes, camera, style.FAINT, (style.FAINT,), 1.0, 1.0)
+        _poses(scene, axes, camera, (style.FAINT,), 1.0, 1.0)
         colours = style.POINT if rgb is None else rgb[scene.valid]
         draw.points(axes, camera, scene.xyz[scene.valid], colours, alpha=0.6 if rgb is None else 1.0)
     return paint
 
 
-def _skeletons(scene: Scene) -> Draw:
+def _skeletons(scene: Scene, colours: Sequence[Any]) -> Draw:
     def paint(axes: Axes, camera: Camera) -> None:
-        _poses(scene, axes, camera, style.INK, style.PERSONS, 0.25, 1.5)
+        _poses(scene, axes, camera, colours, 0.25, 1.5)
     return paint
 
 
-def _poses(scene: Scene, axes: Axes, camera: Camera, alone: str, together: Sequence[str], faintest: float,
-           width: float) -> None:
-    """Draw a few moments, the later the stronger: one colour for a single person, else one for each."""
+def _poses(scene: Scene, axes: Axes, camera: Camera, colours: Sequence[Any], faintest: float, width: float) -> None:
+    """Draw a few moments, the later the stronger, each person in its colour."""
     persons, frames, _ = scene.valid.shape
     moments = np.unique(np.linspace(0, frames - 1, POSES).round().astype(int))
     for person in range(persons):
-        colour = together[person % len(together)] if persons > 1 else alone
-        draw.bones(axes, camera, scene.xyz[person, moments], scene.valid[person, moments], scene.layout, colour,
-                   width=width, alpha=np.linspace(faintest, 1.0, len(moments)))
+        draw.bones(axes, camera, scene.xyz[person, moments], scene.valid[person, moments], scene.layout,
+                   colours[person % len(colours)], width=width, alpha=np.linspace(faintest, 1.0, len(moments)))

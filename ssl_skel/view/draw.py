@@ -66,7 +66,7 @@ def points(axes: Axes, camera: Camera, xyz: Floats, colours: Any, size: float = 
     axes.scatter(paper[order, 0], paper[order, 1], s=size, c=chosen, alpha=alpha, linewidths=0, zorder=3)
 
 
-def bones(axes: Axes, camera: Camera, xyz: Floats, valid: NDArray[np.bool_], layout: Layout, colours: Any,
+def bones(axes: Axes, camera: Camera, xyz: Floats, valid: NDArray[np.bool_], layout: Layout, colour: Any,
           width: float = 1.4, alpha: Any = 1.0) -> None:
     """Draw skeletons.
 
@@ -76,7 +76,7 @@ def bones(axes: Axes, camera: Camera, xyz: Floats, valid: NDArray[np.bool_], lay
         xyz: (n, V, 3) skeletons.
         valid: (n, V) bool; a bone needs both its ends.
         layout: Bones.
-        colours: One colour, or one for each skeleton.
+        colour: Of all of them.
         width: In points.
         alpha: Opacity, or one for each skeleton.
     """
@@ -89,10 +89,9 @@ def bones(axes: Axes, camera: Camera, xyz: Floats, valid: NDArray[np.bool_], lay
     owner = np.nonzero(there)[0]
     if not len(owner):
         return
-    spread: dict[str, Any] = {
-        "colors": colours if isinstance(colours, str) else [colours[i] for i in owner],
-        "alpha": alpha if isinstance(alpha, float) else np.asarray(alpha)[owner]}
-    axes.add_collection(LineCollection(list(lines), linewidths=width, capstyle="round", zorder=2, **spread))
+    opacity = alpha if isinstance(alpha, float) else np.asarray(alpha)[owner]
+    axes.add_collection(LineCollection(list(lines), linewidths=width, capstyle="round", zorder=2,
+                                       colors=[colour] * len(lines), alpha=opacity))
 
 
 def floor(axes: Axes, camera: Camera, xyz: Floats, step: float = 0.5) -> Floats:

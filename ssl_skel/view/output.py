@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 from pathlib import Path
@@ -64,6 +65,8 @@ def write(path: Path, content: bytes | str) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise output_error(path.parent, NotADirectoryError(errno.ENOTDIR, "")) from None
     except OSError as error:
         raise output_error(path.parent, error) from None
     write_atomic(path, content)
