@@ -45,7 +45,7 @@ def units_of(shop: Workshop, out: Path, processes: int, *, settings: tuple[str, 
              names: tuple[str, ...] = ("good",)) -> list[Unit]:
     plan = shop.plan(*names, settings=settings, processes=processes)
     RecordStore(out).create()
-    options = RunOptions(out, shop.root / "data", (str(shop.root),), "cpu", threads=1, processes=processes,
+    options = RunOptions(out, shop.root / "data", (str(shop.root),), device="cpu", threads=1, processes=processes,
                          checkpoint_s=0.01).for_units("custom")
     return [*(Unit(c.id, "pretrain", c.model_dump(mode="json"), options) for c in plan.pretrainings),
             *(Unit(c.id, "evaluate", c.model_dump(mode="json"), options) for c in plan.evaluations)]

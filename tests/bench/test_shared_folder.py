@@ -31,13 +31,13 @@ def never(line: str) -> None:
 
 
 class Watched(InlineExecutor):
-    """Notes the order of units, and lets go of a claim after so many."""
+    """Notes the order of units, and lets go of a claim after so many waits."""
 
     def __init__(self, release: Any, after: int) -> None:
         super().__init__()
         self.order: list[str] = []
         self.again: dict[str, bool] = {}
-        self._release, self._after = release, after
+        self._release, self._after, self._waits = release, after, 0
 
     def submit(self, unit: Unit) -> None:
         self.order.append(unit.id)
@@ -46,14 +46,15 @@ class Watched(InlineExecutor):
 
     def wait(self, seconds: float) -> list[Event]:
         events = super().wait(seconds)
-        if len(self.order) >= self._after and self._release is not None:
+        self._waits += 1
+        if self._waits >= self._after and self._release is not None:
             self._release.__exit__(None, None, None)
             self._release = None
         return events
 
 
 def grid_of(shop: Workshop, plan: Plan, executor: InlineExecutor, rerun: str = "missing") -> Grid:
-    options = RunOptions(shop.out, shop.root / "data", (str(shop.root),), "cpu", threads=1).for_units(plan.suite)
+    options = RunOptions(shop.out, shop.root / "data", (str(shop.root),), device="cpu", threads=1).for_units(plan.suite)
     return Grid(plan, RecordStore(shop.out).create(), executor, options, rerun)
 
 

@@ -1,0 +1,105 @@
+"""What the state of a Slurm job means for its cell; tests/test_campaign_cluster.py asks a real Slurm."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssl_skel.api import Event, Unit
+from ssl_skel.bench.executors import slurm
+from ssl_skel.bench.executors.slurm import SlurmConfig, SlurmExecutor, _Running
+from ssl_skel.bench.job import EVENTS, prepare
+from ssl_skel.bench.mailbox import EventReader, EventWriter
+from ssl_skel.errors import UsageMistake
+
+ID = "0" * 16
+
+
+class Rig:
+    """An executor with one job that was submitted, and the file that the job writes."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
+        monkeypatch.setattr(slurm, "_submitit", lambda: None)
+        monkeypatch.setattr(slurm, "_cancel", lambda jobs: self.cancelled.extend(jobs))
+        monkeypatch.setattr(slurm, "_GRACE_S", 0.05)
+        self.cancelled: list[str] = []
+        self.executor = SlurmExecutor(cfg=SlurmConfig(**keys))
+        self.unit = Unit(ID, "pretrain", {}, {"out": str(root)})
+        folder = prepare(self.unit)
+        log = root / "12_0.out"
+        log.write_text("the end of the log")
+        self.job = _Running(self.unit, "12_0", log, folder / "log", EventReader(folder / EVENTS), 1)
+        self.executor._running[ID] = self.job
+        self.write = EventWriter(folder / EVENTS)
+
+    def say(self, *statuses: str) -> None:
+        for status in statuses:
+            self.write(Event(ID, *(("progress", status) if status in ("begin", "pretrain") else (status, "pretrain"))))
+
+    def look(self, state: str) -> list[str]:
+        """Statuses (or stages of progress) that follow from what the job wrote and a state in the queue."""
+        events = self.executor._read(self.job) + self.executor._judge(self.job, state)
+        return [event.stage if event.status == "progress" else event.status for event in events]
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("status", ["ok", "error", "diverged", "refused", "timeout", "crashed"])
+def test_an_ending_counts_at_once_whatever_the_queue_says(rig: Rig, status: str) -> None:
+    rig.say("begin", "pretrain", status)
+    assert rig.look("RUNNING") == ["pretrain", status]
+    assert not rig.executor._running
+
+
+def test_a_requeued_job_begins_anew(rig: Rig) -> None:
+    rig.say("begin", "interrupted")
+    assert rig.look("PENDING") == ["queue"]
+    rig.say("begin", "ok")
+    assert rig.look("COMPLETED") == ["ok"]
+
+
+@pytest.mark.parametrize(("state", "status"), [
+    ("CANCELLED", "killed"), ("OUT_OF_MEMORY", "killed"), ("FAILED", "interrupted"), ("COMPLETED", "interrupted")])
+def test_a_job_that_is_over_is_a_failure_with_its_logs(rig: Rig, state: str, status: str) -> None:
+    rig.say("begin", "interrupted")
+    event = (rig.executor._read(rig.job) + rig.executor._judge(rig.job, state))[-1]
+    assert event.status == status
+    assert f"Slurm job 12_0, log {rig.job.log}" in event.message
+    assert event.traceback == "the end of the log"
+    assert event.detail["logs"] == [str(rig.job.log), str(rig.job.own_log)]
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "TIMEOUT", "BOOT_FAIL"])
+def test_a_job_that_was_lost_is_submitted_again_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         state: str) -> None:
+    rig = Rig(tmp_path, monkeypatch, requeues=1)
+    assert rig.look(state) == ["queue"]
+    assert rig.executor._queue == [rig.unit]
+    rig.job.tries = 2
+    assert rig.look(state) == ["timeout" if state == "TIMEOUT" else "killed" if state == "PREEMPTED" else "crashed"]
+
+
+def test_a_job_that_the_queue_forgot_has_a_moment_for_its_files(rig: Rig) -> None:
+    assert rig.look("") == []
+    time.sleep(0.1)
+    assert rig.look("") == ["crashed"]
+
+
+def test_when_asked_to_stop_jobs_are_cancelled_and_not_submitted_again(rig: Rig) -> None:
+    rig.executor.interrupt()
+    assert rig.cancelled == ["12_0"]
+    rig.say("begin", "interrupted")
+    assert rig.look("PREEMPTED") == ["interrupted"]
+
+
+def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UsageMistake, match="this machine has no sbatch"):
+        SlurmExecutor()
