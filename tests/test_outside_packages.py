@@ -19,6 +19,7 @@ from ssl_skel.scaffold.write import KINDS as WRITTEN
 from ssl_skel.scaffold.write import Order, write_new
 
 pytest.importorskip("hatchling")
+pytestmark = pytest.mark.timeout(1200)
 
 MORE = """
 [project]
@@ -109,7 +110,7 @@ def call(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
     def run(*arguments: str) -> str:
         env = environment()
         env["PYTHONPATH"] += os.pathsep + str(site)
-        done = subprocess.run([sys.executable, *map(str, arguments)], cwd=work, env=env, text=True, timeout=240,
+        done = subprocess.run([sys.executable, *map(str, arguments)], cwd=work, env=env, text=True, timeout=900,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout
         return done.stdout

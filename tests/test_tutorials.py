@@ -28,6 +28,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_says_what_happens(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On synthetic data, which needs nothing; the commands are the same."""
@@ -38,6 +39,7 @@ def test_a_tutorial_says_what_happens(page: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.real_data
 def test_a_method_gets_to_the_board_of_nw_ucla(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = str(real_data("nw-ucla"))

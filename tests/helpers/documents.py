@@ -125,5 +125,5 @@ class Reader:
                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
                "PYTHONPATH": os.pathsep.join((str(REPO), str(self.site)))}
         done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=env, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=280)
+                              stderr=subprocess.STDOUT, timeout=900)
         return done.returncode, done.stdout
