@@ -6,7 +6,7 @@ import errno
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssl_skel.errors import UsageMistake
 from ssl_skel.fsio import output_error, write_atomic
@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path, title: str) -> Path:
     buffer = io.BytesIO()
     kind = path.suffix.lower().lstrip(".")
     metadata = {"Title": title, "Date": None, "Creator": None} if kind == "svg" else {"Title": title, "Software": None}
-    extra = {} if kind == "svg" else {"pil_kwargs": {"optimize": True}}
+    extra: dict[str, Any] = {} if kind == "svg" else {"pil_kwargs": {"optimize": True}}
     figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, **extra)
     return write(path, buffer.getvalue())
 

@@ -89,7 +89,7 @@ def test_robustness_asks_which_dataset():
     with pytest.raises(DataMissing, match="no record of the robustness protocol"):
         gather([make_record()[0]])
     several = [robust(0.5, 0.05), robust(0.5, 0.05, split="v3-clean")]
-    with pytest.raises(UsageMistake, match="nw-ucla/v3, nw-ucla/v3-clean. Choose one with -d"):
+    with pytest.raises(UsageMistake, match=r"nw-ucla/v3, nw-ucla/v3-clean. Choose one with -d"):
         gather(several)
     assert gather(several, "nw-ucla/v3-clean")[0] == "nw-ucla/v3-clean"
     with pytest.raises(UsageMistake):

@@ -95,7 +95,7 @@ def test_a_picture_is_not_blank(alone, tmp_path):
 
 @pytest.mark.parametrize("name", ["cloud.jpg", "cloud", "cloud.pdf"])
 def test_other_formats_are_refused(tmp_path, name):
-    with pytest.raises(UsageMistake, match="written as .png, .svg"):
+    with pytest.raises(UsageMistake, match=r"written as .png, .svg"):
         output.picture_path(tmp_path / name, "cloud")
 
 

@@ -56,9 +56,9 @@ def test_a_pretraining_is_chosen_by_name_or_id(run):
     card = choose_pretraining(run, "colorization")
     assert choose_pretraining(run, "colorization:dgcnn").id == choose_pretraining(run, card.id[:6]).id == card.id
     assert len(find_pretrainings(run)) == 2
-    with pytest.raises(SkelError, match="2 pretrainings .* are meant. Choose one by its id"):
+    with pytest.raises(SkelError, match=r"2 pretrainings .* are meant. Choose one by its id"):
         choose_pretraining(run)
-    with pytest.raises(SkelError, match="no pretraining 'moco'. It holds"):
+    with pytest.raises(SkelError, match=r"no pretraining 'moco'. It holds"):
         choose_pretraining(run, "moco")
 
 
