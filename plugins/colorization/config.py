@@ -40,6 +40,7 @@ class ColorizationConfig(TaskConfig):
         squared: Squared distances instead of distances.
         rgb_weight: Factor on the colour channels before distances are taken.
         grid_side: Side of the decoder's grid; it repaints grid_side^2 points.
+        grid_extent: The grid spans [-grid_extent, grid_extent] in both directions.
         decoder_hidden: Width of the decoder's layers; None makes them as wide as the code.
         fold1_channels: What the first fold hands to the second: a coloured point (6) or only a place (3).
     """
@@ -62,6 +63,7 @@ class ColorizationConfig(TaskConfig):
     squared: bool = False
     rgb_weight: float = Field(1.0, ge=0)
     grid_side: int = Field(45, ge=2)
+    grid_extent: float = Field(0.3, gt=0)
     decoder_hidden: int | None = Field(None, ge=1)
     fold1_channels: Literal[3, 6] = 6
 

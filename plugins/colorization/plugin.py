@@ -91,7 +91,8 @@ class Colorization(PretextTask):
         self.cfg, self.streams = cfg, streams_of(cfg)
         self.encoder = nn.ModuleDict({name: backbone() for name in encoder_names(cfg)})
         dim = cast(Backbone, self.encoder[encoder_names(cfg)[0]]).dim
-        sizes = FoldingConfig(hidden=cfg.decoder_hidden or dim, grid=cfg.grid_side, middle=cfg.fold1_channels)
+        sizes = FoldingConfig(hidden=cfg.decoder_hidden or dim, grid=cfg.grid_side, extent=cfg.grid_extent,
+                              middle=cfg.fold1_channels)
         self.decoder = nn.ModuleDict({stream.name: FoldingNet(dim, sizes) for stream in self.streams})
         self.alignment = nn.ModuleDict({colour: Alignment(cfg.align, dim, cfg.projector_dim, cfg.temperature)
                                         for colour in aligned_colours(cfg)})
