@@ -384,6 +384,9 @@ class Logger(Protocol):
 class Executor(Protocol):
     """Runs units somewhere: this process, child processes, a cluster. The grid submits and listens.
 
+    The class is called with the keyword arguments ``jobs``, ``timeout_h``, ``device``, ``processes`` and ``threads``, and
+    with ``cfg`` if it has a pydantic model ``Config`` of keys (``--executor-set``). See docs/executors.md.
+
     Attributes:
         slots: How many units run at once.
     """

@@ -36,13 +36,15 @@ POLL_S = 0.5
 
 
 @contextmanager
-def claimed(out: Path, cell_id: str, waiting: Callable[[str], None]) -> Iterator[bool]:
+def claimed(out: Path, cell_id: str, waiting: Callable[[str], None],
+            lost: Callable[[], None] = lambda: None) -> Iterator[bool]:
     """Hold a cell; waits for whoever holds it.
 
     Args:
         out: Output folder.
         cell_id: The cell.
         waiting: Called about twice a second while another holds it, with a line that says who; may raise to give up.
+        lost: Called, by another thread, if the claim is taken away: this machine slept, and was taken for dead.
 
     Yields:
         Whether another held it meanwhile, and so may have finished it.
@@ -58,7 +60,7 @@ def claimed(out: Path, cell_id: str, waiting: Callable[[str], None]) -> Iterator
         waiting(f"waits for process {holder.split('.')[2]}, which works on this cell")
         time.sleep(POLL_S * random.Random().uniform(0.5, 1.5))  # unseeded: two that meet must part
     released = threading.Event()
-    threading.Thread(target=_beat, args=(own, released), daemon=True).start()
+    threading.Thread(target=_beat, args=(own, released, lost), daemon=True).start()
     try:
         yield waited
     finally:
@@ -108,11 +110,13 @@ def _beats(claim: Path, touched: float) -> bool:
     return False
 
 
-def _beat(claim: Path, released: threading.Event) -> None:
+def _beat(claim: Path, released: threading.Event, lost: Callable[[], None]) -> None:
     while not released.wait(BEAT_S):
         try:
             os.utime(claim)
         except FileNotFoundError:
+            if not released.is_set():
+                lost()
             return
         except OSError:
             continue  # a network file system that is away for a moment

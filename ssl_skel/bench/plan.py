@@ -235,8 +235,8 @@ def _micro_batches(catalogue: Catalogue, entry: SuiteEntry, resolved: Resolved) 
     card, parts = catalogue.get("plugins", entry.plugin).card, resolved.train.accumulate
     if parts == 1 or not resolved.train.epochs or (card and card.batch_invariant):
         return []
-    return [f"{entry.plugin}: {parts} micro-batches a step give other numbers than one batch; its loss compares the clips "
-            "of a batch, or its layers take statistics over them"]
+    return [f"{entry.plugin}: {parts} micro-batches a step give other numbers than one batch; its loss compares the "
+            "clips of a batch, or its layers take statistics over them"]
 
 
 def _check_weights(entry: SuiteEntry, resolved: Resolved) -> None:

@@ -73,7 +73,8 @@ def _caught(unit: Unit, report: Report, work: Callable[[Report], None]) -> Event
         return Event(unit.id, "crashed", stage[0], f"the cell called sys.exit({error.code!r})"[:500], tail())
     except Exception as error:  # the cell boundary: a method may raise anything, its siblings go on
         if memory := memory_that_ran_out(error):
-            return Event(unit.id, "error", stage[0], f"out of memory on the {memory}. {_ROOM}", tail(), {"memory": memory})
+            line = f"out of memory on the {memory}. {_ROOM}"
+            return Event(unit.id, "error", stage[0], line, tail(), {"memory": memory})
         line = traceback.format_exception_only(error)[-1].splitlines()[0][:500]
         return Event(unit.id, "error", stage[0], line, tail())
 
@@ -99,7 +100,7 @@ def _run_claimed(unit: Unit, tell: Report, stop: threading.Event) -> None:
             raise Interrupted
         tell(Event(unit.id, "progress", "wait", line))
 
-    with claimed(Path(unit.options["out"]), unit.id, waiting) as waited:
+    with claimed(Path(unit.options["out"]), unit.id, waiting, stop.set) as waited:
         if (waited or not unit.options.get("again")) and is_finished(unit):
             return
         if unit.kind == "evaluate":

@@ -186,6 +186,18 @@ def test_a_held_claim_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             time.sleep(0.01)
 
 
+def test_a_claim_that_was_taken_away_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "BEAT_S", 0.02)
+    taken_away = threading.Event()
+    with claimed(tmp_path, CELL, never, taken_away.set):
+        next((tmp_path / "claims").iterdir()).unlink()
+        assert taken_away.wait(10)
+    quiet = threading.Event()
+    with claimed(tmp_path, CELL, never, quiet.set):
+        time.sleep(0.1)
+    assert not quiet.is_set()
+
+
 def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="the folder is gone"), claimed(tmp_path / "gone", CELL, never):
         pass
@@ -255,11 +267,13 @@ def test_two_runs_on_one_folder_share_the_work(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     work = ("-p", "tiny", "-d", "tiny/xsub", "-e", "knn", *(part for seed in "0123" for part in ("-s", seed)),
             "--executor", "inline", "--json")
-    runs = [shop.start_run(*work, nap=0.05, journal=journal) for _ in range(2)]
+    runs = [shop.start_run(*work, nap=0.5, journal=journal) for _ in range(2)]
     for run in runs:
         output, _ = run.communicate(timeout=240)
         assert run.returncode == 0, output
-    assert len(journal.read_text().splitlines()) == 4 * 6  # every step of every seed once, by whichever run
+    steps = journal.read_text().splitlines()
+    assert len(steps) == 4 * 6  # every step of every seed once, by whichever run
+    assert {line.split()[0] for line in steps} == {str(run.pid) for run in runs}  # and both did some
     assert len(results(shop.out)) == 4
     assert not list((shop.out / "claims").iterdir())
     quiet = Workshop(tmp_path / "quiet")
