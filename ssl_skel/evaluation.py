@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from ssl_skel.api import Backbone, EvalContext, Evaluator, FeatureSet
 from ssl_skel.bench.features import encode
+from ssl_skel.bench.guarded import blind_names
+from ssl_skel.bench.intervals import over_clips, over_subjects
 from ssl_skel.bench.metrics import bootstrap_ci
+from ssl_skel.data.dataset import default_root
+from ssl_skel.data.label_sets import SHIPPED, find_sets
 from ssl_skel.data.open import Part, SplitView, open_split
 from ssl_skel.data.preprocess import get_family
 from ssl_skel.encoding.encoder import Encoder
@@ -33,7 +37,8 @@ class Evaluation:
     Attributes:
         evaluator: Its name.
         metrics: As fractions.
-        ci95: Interval of ``top1``, a bootstrap over clips.
+        ci95: Metric -> interval, a bootstrap over clips.
+        ci95_subjects: The same over whole subjects of the test part, where it has several.
         primary: The metric that ranks.
         names: n test clips.
         labels: (n,) int64, their classes.
@@ -44,6 +49,7 @@ class Evaluation:
     evaluator: str
     metrics: Mapping[str, float]
     ci95: Mapping[str, tuple[float, float]]
+    ci95_subjects: Mapping[str, tuple[float, float]]
     primary: str
     names: Sequence[str] = field(repr=False)
     labels: Tensor = field(repr=False)
@@ -85,8 +91,8 @@ def load_dataset(dataset: str, split: str = "", *, data_root: str | Path | None 
 
 def evaluate(encoder: Encoder | Backbone | Mapping[str, Backbone] | str | Path, dataset: str | SplitView,
              evaluators: Sequence[str | Evaluator] = ("linear", "knn"), *, streams: Sequence[str] = (),
-             fusion: Fusion = "concat", seed: int = 0, frames: int = 64, preprocessing: str = "",
-             device: str = "auto", data_root: str | Path | None = None,
+             fusion: Fusion = "concat", weights: Mapping[str, float] | None = None, seed: int = 0, frames: int = 64,
+             preprocessing: str = "", device: str = "auto", data_root: str | Path | None = None,
              plugins: Sequence[str] = ()) -> dict[str, Evaluation]:
     """Evaluate frozen encoders on a split, as `bench run` does: labels of test clips are read once, at the end.
 
@@ -97,6 +103,7 @@ def evaluate(encoder: Encoder | Backbone | Mapping[str, Backbone] | str | Path, 
         evaluators: Registered names, or evaluators with keys of your own.
         streams: Encoders that are evaluated together; all by default.
         fusion: How several streams are joined.
+        weights: Of each stream's scores, where they are added up; 1 where not named.
         seed: For an evaluator that draws.
         frames: T, for networks of your own; a loaded encoder knows its own.
         preprocessing: Family, for networks of your own; by default the dataset's.
@@ -118,39 +125,29 @@ def evaluate(encoder: Encoder | Backbone | Mapping[str, Backbone] | str | Path, 
     whole = _as_encoder(encoder, view, frames, preprocessing, place)
     chosen = whole.only(streams) if streams else whole
     protocols = {item if isinstance(item, str) else item.name: _evaluator(catalogue, item) for item in evaluators}
-    context = context_of(chosen, view, fusion if len(chosen.networks) > 1 else "single", seed,
-                         any(one.needs == "encoder" for one in protocols.values()))
+    context = replace(
+        _context(chosen, view, any(one.needs == "encoder" for one in protocols.values())), seed=seed,
+        fusion=fusion if len(chosen.networks) > 1 else "single", weights=dict(weights or {}),
+        label_sets=find_sets(view.name, view.train_digest, [SHIPPED, Path(data_root or default_root()) / "labels"]))
     return {name: _run(name, one, context, view, seed) for name, one in protocols.items()}
 
 
-def context_of(encoder: Encoder, view: SplitView, fusion: Literal["single", "concat", "scores"], seed: int,
-               clips: bool) -> EvalContext:
-    """Extract features and lay out all that an evaluator may use.
-
-    Args:
-        encoder: Its streams are evaluated together.
-        view: The split; opened with the encoder's own preprocessing and frames.
-        fusion: How the streams are joined.
-        seed: Of the evaluation.
-        clips: Whether an evaluator needs encoders and clips, not only features.
-
-    Raises:
-        UsageMistake: If the encoder takes other joints.
-    """
+def _context(encoder: Encoder, view: SplitView, clips: bool) -> EvalContext:
+    """Features, and with `clips` the encoders and clips, of a split opened with the encoder's own preprocessing."""
     if encoder.layout.name != view.layout.name:
         raise UsageMistake(f"the encoder takes {encoder.layout.name}, {view.name} has {view.layout.name}")
     family = get_family(encoder.preprocessing)
     train, test = (part.reopened(family, encoder.frames, encoder.device) for part in (view.train, view.test))
 
-    def features(part: Part, labels: bool) -> FeatureSet:
-        return FeatureSet(encode(encoder.networks, part.clips), part.names, part.subjects,
-                          part.labels if labels else None)
+    def features(part: Part) -> FeatureSet:
+        return FeatureSet(encode(encoder.networks, part.clips), part.names, part.subjects, part.labels)
 
     return EvalContext(
-        train=features(train, True), val=view.val, test=features(test, False), num_classes=view.num_classes,
-        fusion=fusion, seed=seed, device=encoder.device, encoders=dict(encoder.networks) if clips else {},
+        train=features(train), val=view.val, num_classes=view.num_classes,
+        test=replace(features(test), names=blind_names(len(test)), labels=None),
+        device=encoder.device, encoders=dict(encoder.networks) if clips else {},
         train_clips=train.clips if clips else None, test_clips=test.clips if clips else None,
-        support=features(train.at(view.support), True) if len(view.support) else None)
+        support=features(train.at(view.support)) if len(view.support) else None)
 
 
 def _as_encoder(given: Encoder | Backbone | Mapping[str, Backbone], view: SplitView, frames: int, preprocessing: str,
@@ -181,6 +178,7 @@ def _evaluator(catalogue: Catalogue, item: str | Evaluator) -> Evaluator:
 def _run(name: str, evaluator: Evaluator, context: EvalContext, view: SplitView, seed: int) -> Evaluation:
     result, labels = evaluator.evaluate(context), view.test.labels
     correct = result.top[:, 0].cpu() == labels
-    return Evaluation(
-        name, evaluator.score(result, labels, view.num_classes), {"top1": bootstrap_ci(correct, seed=seed)},
-        evaluator.primary, view.test.names, labels, result.top.cpu(), dict(result.chosen))
+    clips = {**over_clips(evaluator, result, labels, view.num_classes, seed), "top1": bootstrap_ci(correct, seed=seed)}
+    subjects = over_subjects(evaluator, result, labels, view.num_classes, view.test.subjects, seed)
+    return Evaluation(name, evaluator.score(result, labels, view.num_classes), clips, subjects, evaluator.primary,
+                      view.test.names, labels, result.top.cpu(), dict(result.chosen))
