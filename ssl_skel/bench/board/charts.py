@@ -13,7 +13,7 @@ from ssl_skel.bench.published import PublishedRow
 STRIP_W, STRIP_H, STRIP_PAD = 160.0, 26.0, 8.0
 PLOT_W, PLOT_H = 560.0, 320.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 18.0, 16.0, 44.0
-CHAR = 6.4
+CHAR = 7.4
 """Width of a letter of a label, for placing it."""
 
 LABEL = 30

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ssl_skel.bench.board import charts, words
 from ssl_skel.bench.board.ablation import AblationGrid
+from ssl_skel.bench.board.means import members
 from ssl_skel.bench.board.model import Board, Row, Table, Track
 from ssl_skel.bench.board.pages.classes import protocol_order
 from ssl_skel.bench.board.pages.series import LineChart, curve_groups, protocol_charts
@@ -102,8 +103,7 @@ class SeedView:
     @property
     def members(self) -> list[tuple[str, str]]:
         """(split, record) of a mean over splits."""
-        members = self.record.config.get("mean_of")
-        return list(members.items()) if isinstance(members, Mapping) else []
+        return list(members(self.record).items())
 
 
 def badges(row: Row) -> list[tuple[str, str]]:
