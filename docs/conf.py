@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -41,3 +43,13 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1f5fa8", "color-brand-content": "#1f5fa8"},
     "dark_css_variables": {"color-brand-primary": "#7db4f0", "color-brand-content": "#7db4f0"},
 }
+
+
+def _part_quotes(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let a name in backticks end where a word or sign goes on, as in `grid`^2; reStructuredText wants a break."""
+    lines[:] = [re.sub(r"(`[^`]+`)(?=[\w^])", r"\1\\ ", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _part_quotes)
