@@ -19,6 +19,19 @@ DATA = 4
 INTERRUPTED = 130
 
 
+MAX_MESSAGE = 1500
+
+
+def one_line(text: str) -> str:
+    """Bring text, which may quote a stranger's file, to one line of printable characters and bounded length."""
+    line = " ".join(text.split())
+    if len(line) > MAX_MESSAGE:
+        line = f"{line[:MAX_MESSAGE]} ..."
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
 class SkelError(click.ClickException):
     """A mistake that the user can mend; shown as one line, never as a traceback.
 
@@ -30,8 +43,7 @@ class SkelError(click.ClickException):
     exit_code = USAGE
 
     def __init__(self, what: str, todo: str = "") -> None:
-        self.what = " ".join(what.split())
-        self.todo = " ".join(todo.split())
+        self.what, self.todo = one_line(what), one_line(todo)
         super().__init__(f"{self.what}. {self.todo}" if todo else self.what)
 
     def __reduce__(self) -> tuple[type[SkelError], tuple[str, str]]:

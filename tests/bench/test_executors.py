@@ -32,6 +32,7 @@ MISDEEDS = {
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",
     "crashes": "import ctypes; ctypes.string_at(0)",
     "hangs": "time.sleep(600)",
+    "freezes": "import ctypes; ctypes.PyDLL(None).sleep(600)",  # with Python's lock held
 }
 WORK = ("-p", "good", "-d", "tiny/xsub", "-e", "knn")
 
@@ -59,9 +60,9 @@ def test_every_misdeed_loses_its_own_cell_only(wreck: tuple[Workshop, subprocess
     assert [record["cell"]["plugin"] for record in results(shop.out).values()] == ["good"]
     assert {name: failure.status for name, failure in failures(shop).items()} == {
         "raises": "error", "exits": "crashed", "silent": "crashed", "leaves": "crashed", "killed": "killed",
-        "crashes": "killed", "hangs": "timeout", "diverges": "diverged"}
+        "crashes": "killed", "hangs": "timeout", "freezes": "timeout", "diverges": "diverged"}
     status = status_of(shop.out)
-    assert (status["planned"], status["done"], status["failed"], status["missing"]) == (9, 1, 8, 0)
+    assert (status["planned"], status["done"], status["failed"], status["missing"]) == (10, 1, 9, 0)
 
 
 @pytest.mark.parametrize(("plugin", "message", "traceback"), [
@@ -69,6 +70,7 @@ def test_every_misdeed_loses_its_own_cell_only(wreck: tuple[Workshop, subprocess
     ("exits", "exit code 3", ""), ("silent", "exit code 0", ""), ("leaves", "sys.exit(0)", "in after_step"),
     ("killed", "ended by SIGKILL", ""), ("crashes", "ended by SIGSEGV", "in after_step"),
     ("hangs", "killed after 0.005 h (--timeout)", "in after_step"),
+    ("freezes", "killed after 0.005 h (--timeout)", "in after_step"),
     ("diverges", "the loss is inf at step 1 of 6", ""),
 ])
 def test_a_failure_says_what_happened_and_where(wreck: tuple[Workshop, subprocess.CompletedProcess[str]], plugin: str,
@@ -93,11 +95,11 @@ def test_json_events_are_one_a_line_and_end_with_the_report(
     _, done = wreck
     events = [json.loads(line, parse_constant=pytest.fail) for line in done.stdout.splitlines()]
     assert events[-1]["event"] == "report"
-    assert (events[-1]["done"], events[-1]["failed"], events[-1]["skipped"]) == (1, 8, 8)
+    assert (events[-1]["done"], events[-1]["failed"], events[-1]["skipped"]) == (1, 9, 9)
     assert "--rerun failed" in events[-1]["retry"]
     assert all(Path(path).is_file() for path in events[-1]["paths"])
     ended = [event for event in events if event["event"] == "end"]
-    assert len(ended) == 10
+    assert len(ended) == 11
     assert "Traceback" not in done.stderr
 
 
@@ -215,7 +217,8 @@ def unit_of(shop: Workshop, plugin: str) -> Unit:
 @pytest.mark.parametrize(("line", "status", "message"), [
     ("raise ValueError('one\\ntwo')", "error", "ValueError: one"),
     ("sys.exit(0)", "crashed", "sys.exit(0)"),
-    ("raise MemoryError", "error", "out of memory"),
+    ("raise MemoryError", "error", "out of memory on the host. Run fewer cells at once"),
+    ("raise torch.cuda.OutOfMemoryError('CUDA out of memory.')", "error", "out of memory on the device. Run fewer"),
     ("raise SkelError('not with these clips', 'Use others.')", "refused", "not with these clips. Use others."),
     ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()", "error", "Odd"),
 ])

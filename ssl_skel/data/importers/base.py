@@ -49,9 +49,9 @@ def index_of_names(card: DatasetCard, names: Sequence[str]) -> Index:
     Raises:
         BadData: If one is not a name of the dataset.
     """
+    fields = [clip_fields(name, len(card.classes)) for name in names]  # refuses what is no name before it is encoded
     index = np.zeros(len(names), INDEX_DTYPE)
     index["name"] = [name.encode() for name in names]
-    fields = [clip_fields(name, len(card.classes)) for name in names]
     for column in ("label", "subject", "view", "setup", "repetition"):
         index[column] = [entry[column] for entry in fields]
     return index

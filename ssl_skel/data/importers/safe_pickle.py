@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import struct
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,7 +145,7 @@ def load(path: Path) -> Any:
     except OSError as error:
         raise BadData(f"{path.name}: {error.strerror or error}") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-            MemoryError, OverflowError, RecursionError, AssertionError, NotImplementedError) as error:
+            MemoryError, OverflowError, RecursionError, AssertionError, NotImplementedError, struct.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadData(f"{path.name}: not a pickle of plain values and arrays ({reason})") from None
 
