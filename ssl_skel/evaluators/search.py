@@ -70,7 +70,7 @@ def _stages(memory: Tensor, k: int) -> Iterator[tuple[Bound, int]]:
         sample = memory[:: -(-n // SAMPLE)].double()
         axes = torch.linalg.eigh(sample.T @ sample).eigenvectors.to(memory.dtype).flip(1)
         yield _shortened(memory, axes[:, : len(axes) // 8]), 3 * k
-        yield _shortened(memory, axes[:, : len(axes) // 4]), 8 * k
+        yield _shortened(memory, axes[:, : len(axes) // 4]), 5 * k
     yield lambda query: query @ memory.T, min(3 * k, n)
     yield lambda query: query @ memory.T, n
 
