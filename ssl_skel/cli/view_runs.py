@@ -112,7 +112,8 @@ def repaint(dataset: str, clip: str, run: Path | None, pretraining: str, steps: 
     """Draw input, masked input, repainted output and target of CLIP, side by side.
 
     With --run the encoders of a finished pretraining stay as they are, and a small decoder learns to paint from their
-    codes (a run does not keep the pretraining's own). Without, the method is trained for so many steps on DATASET.
+    codes (a run does not keep the pretraining's own); one that is not finished paints with what its checkpoint holds.
+    Without --run the method is trained for so many steps on DATASET.
     """
     from ssl_skel.view.output import picture_path
     from ssl_skel.view.painter import paint
@@ -126,21 +127,25 @@ def repaint(dataset: str, clip: str, run: Path | None, pretraining: str, steps: 
     opened = prepared.view.dataset
     position = find_clip(opened, clip)
     batch = load_batch(opened, position, frames=prepared.view.frames, preprocessing=prepared.view.preprocessing.name)
-    _train(prepared, steps, seed)
+    note = prepared.note
+    if prepared.learns:
+        _train(prepared, steps, seed)
+        note += f"{prepared.learns} trained for {steps:,} steps on {len(prepared.view.train):,} training clips"
     views, painted = paint(prepared.task, batch, seed)
-    how = "a decoder" if prepared.frozen else "encoders and decoders"
-    note = f"{prepared.note}{how} trained for {steps:,} steps on {len(prepared.view.train):,} training clips"
     with styled():
         figure = draw_repaint(make_scene(dataset, opened, position, batch), views, painted, prepared.task.cfg, note)
         finish(figure, path, f"Repainting of {dataset} clip {clip}")
 
 
+_DECODER = "a decoder"
+
+
 class _Prepared(NamedTuple):
-    """A task to train, and on what."""
+    """A task, on what it may train, and what of it still learns."""
 
     task: Any
     view: SplitView
-    frozen: bool
+    learns: str
     note: str
 
 
@@ -149,19 +154,25 @@ def _prepare(dataset: str, data_root: Path, run: Path | None, pretraining: str, 
     from ssl_skel.data.dataset import card_of
     from ssl_skel.data.open import open_split
     from ssl_skel.errors import UsageMistake
-    from ssl_skel.view.painter import fresh_task, frozen_task
+    from ssl_skel.view.painter import find_unfinished, fresh_task, frozen_task, resumed_task
     from ssl_skel.view.runs import choose_pretraining
 
     if run is None:
         view = open_split(dataset, next(iter(card_of(dataset).splits)), data_root, frames=40, incomplete=True)
-        return _Prepared(fresh_task(view, {"mask": "random"} | asked, seed), view, False, "")
-    card = choose_pretraining(run, pretraining)
-    if card.cell.dataset != dataset:
-        raise UsageMistake(f"pretraining {card.id} saw {card.cell.dataset}, not {dataset}", "Choose a clip of that.")
-    view = open_split(dataset, card.cell.split, data_root, preprocessing=card.cell.preprocessing.name,
-                      frames=card.cell.train.frames, incomplete=True)
+        return _Prepared(fresh_task(view, {"mask": "random"} | asked, seed), view, "encoders and decoders", "")
+    unfinished = find_unfinished(run, pretraining)
+    card = None if unfinished else choose_pretraining(run, pretraining)
+    cell = unfinished[0] if unfinished else card.cell  # type: ignore[union-attr]
+    if cell.dataset != dataset:
+        raise UsageMistake(f"pretraining {cell.id} saw {cell.dataset}, not {dataset}", "Choose a clip of that.")
+    view = open_split(dataset, cell.split, data_root, preprocessing=cell.preprocessing.name,
+                      frames=cell.train.frames, incomplete=True)
+    if unfinished:
+        note = f"{cell.title}, after {unfinished[1]['step']:,} steps"
+        return _Prepared(resumed_task(*unfinished, view, asked), view, "", note)
+    assert card is not None
     note = f"frozen encoders of {card.cell.title}, {card.cell.train.epochs} epochs; "
-    return _Prepared(frozen_task(run, card, view, asked), view, True, note)
+    return _Prepared(frozen_task(run, card, view, asked), view, _DECODER, note)
 
 
 def _train(prepared: _Prepared, steps: int, seed: int) -> None:
@@ -175,5 +186,5 @@ def _train(prepared: _Prepared, steps: int, seed: int) -> None:
                TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("painting", total=steps, loss="")
-        train(prepared.task, prepared.view.train.clips, steps, seed, prepared.frozen,
+        train(prepared.task, prepared.view.train.clips, steps, seed, prepared.learns == _DECODER,
               lambda step, loss: bar.update(task, completed=step, loss=f"{loss:.3f}"))

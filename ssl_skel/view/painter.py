@@ -1,11 +1,13 @@
 """A decoder that paints clips back: trained briefly, with encoders of a run that stay as they are, or from scratch.
 
-A run keeps the encoders of a pretraining and lets its decoders go, so what an encoder knows is shown by a decoder
-that learns anew, from its frozen codes, what the pretraining's own had to learn.
+A run keeps the encoders of a finished pretraining and lets its decoders go, so what an encoder knows is shown by a
+decoder that learns anew, from its frozen codes, what the pretraining's own had to learn. An unfinished pretraining
+still has its own, in its checkpoint.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ssl_skel import checkpoint
 from ssl_skel.api import Backbone, Batch, Features, Layout, PretextTask
-from ssl_skel.bench.cards import PretrainingCard
+from ssl_skel.bench.cards import FILE, PretrainingCard
+from ssl_skel.bench.cells import PretrainCell
 from ssl_skel.data.loader import Clips
 from ssl_skel.data.open import SplitView
 from ssl_skel.data.ragged import Mode
@@ -26,8 +30,9 @@ from ssl_skel.view.colours import METHOD, method
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HIDDEN = 256
-"""Width of the decoder's layers: a sixteenth of the work of the method's own, for pictures within minutes."""
+DECODER = {"decoder_hidden": 256, "grid_extent": 3.0, "chamfer": "sum", "squared": True}
+"""A decoder for pictures within minutes: a sixteenth of the work of the method's own, and the keys of a short schedule
+(see the README of the reference method), without which nothing unfolds in hundreds of steps."""
 RATE = 2e-3
 BATCH = 16
 
@@ -45,7 +50,7 @@ class Repainted:
     Attributes:
         name: Of the stream.
         cloud: (P, 6) the painted cloud: recorded axes, colours.
-        distance: Chamfer distance to the target, as the method measures it.
+        distance: Chamfer distance to the target: the sum of the two directed means of squared distances.
     """
 
     name: str
@@ -74,9 +79,50 @@ def frozen_task(run: Path, card: PretrainingCard, view: SplitView, mask: dict[st
     if card.cell.plugin != METHOD:
         raise UsageMistake(f"pretraining {card.id} is of {card.cell.plugin}, which repaints nothing",
                            f"Choose one of {METHOD}.")
-    config = card.cell.config | {"decoder_hidden": HIDDEN} | mask
+    config = card.cell.config | DECODER | mask
     task = build_task(discover(), card.cell.model_copy(update={"config": config}), view.layout)
     load_encoders(run / "pretrain" / card.id, task, card.encoders_sha256, torch.device("cpu"))
+    return task
+
+
+def find_unfinished(run: Path, wanted: str) -> tuple[PretrainCell, dict[str, Any]] | None:
+    """Find a pretraining of the reference method that has a checkpoint, and so its own decoders, too.
+
+    Args:
+        run: Output folder.
+        wanted: The beginning of an id, or the method's name.
+
+    Returns:
+        Its cell from the run's plan, and its state; None where there is none.
+    """
+    try:
+        planned = json.loads((run / "plan.json").read_text(encoding="utf-8"))["pretrainings"]
+        cells = [PretrainCell.model_validate(cell) for cell in planned]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    for cell in cells:
+        folder = run / "pretrain" / cell.id
+        if cell.plugin == METHOD and (cell.id.startswith(wanted) or wanted == METHOD) and not (folder / FILE).exists():
+            state = checkpoint.load(folder, cell.id)
+            if state is not None:
+                return cell, state
+    return None
+
+
+def resumed_task(cell: PretrainCell, state: dict[str, Any], view: SplitView, mask: dict[str, Any]) -> PretextTask:
+    """Build the task of an unfinished pretraining as its checkpoint left it.
+
+    Args:
+        cell: From `find_unfinished`.
+        state: From `find_unfinished`.
+        view: Its split.
+        mask: Keys of the method that say what is hidden.
+    """
+    from ssl_skel.bench.cell import build_task
+    from ssl_skel.registry import discover
+
+    task = build_task(discover(), cell.model_copy(update={"config": cell.config | mask}), view.layout)
+    task.load_state_dict(state["task"])
     return task
 
 
@@ -94,7 +140,7 @@ def fresh_task(view: SplitView, mask: dict[str, Any], seed: int) -> PretextTask:
 
     layout, name = view.layout, view.dataset.card.name
     streams = ["temporal", "spatial", *(["person"] if layout.persons > 1 else [])]
-    entry = SuiteEntry(plugin=METHOD, config={"streams": streams, "decoder_hidden": HIDDEN, **mask})
+    entry = SuiteEntry(plugin=METHOD, config={"streams": streams, **DECODER, **mask})
     suite = Suite(title="repaint", datasets=(name,), evaluators=("knn",), entries=(entry,))
     found = resolve(discover(), suite, entry, name, layout, Settings())
     with torch.random.fork_rng(devices=[]):

@@ -58,7 +58,7 @@ def draw_repaint(scene: Scene, views: Any, painted: list[Repainted], config: Any
 
 
 def _title(what: str, one: Repainted, hidden: int, total: int) -> str:
-    return {"input": "Input", "masked": f"Masked input: {100 * hidden / total:.0f} % hidden",
+    return {"input": "Input", "masked": f"Masked, {100 * hidden / total:.0f} % hidden",
             "repainted": f"Repainted, distance {one.distance:.2f}",
             "target": f"Target: {one.name.replace('-', ', ')}"}[what]
 
