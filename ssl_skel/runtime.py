@@ -145,7 +145,7 @@ class Runtime:
         if self.world_size > 1:
             synchronise(task)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # older versions of torch know it only
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # torch before 2.14 knows no other
             wrapped, prepared = self._accelerator.prepare(task, optimizer)
         return wrapped, prepared
 

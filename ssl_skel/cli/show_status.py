@@ -54,7 +54,7 @@ def watch_status(out: Path, every: float, as_json: bool) -> None:
                 screen.update(Text(text), refresh=True)
             elif text != told:
                 click.echo(told := text)
-            if not found["missing"]:
+            if not (found["missing"] or found["running"]):  # what failed before may be running again
                 return
             time.sleep(every)
             found = status_of(out)
