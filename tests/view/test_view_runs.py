@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from ssl_skel import checkpoint
 from ssl_skel.api import Unit
-from ssl_skel.bench.cell import run_pretraining
+from ssl_skel.bench.cell import build_task, run_pretraining
 from ssl_skel.bench.plan import PlanRequest, make_plan
 from ssl_skel.cli.main import cli
 from ssl_skel.data.open import open_split
@@ -122,3 +124,20 @@ def test_repaint_without_a_run_needs_nothing(tmp_path):
     done = invoke("view", "repaint", "synthetic", 0, "--steps", 0, "--out", tmp_path / "r.png")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r.png").stat().st_size > 5000
+
+
+def test_an_unfinished_pretraining_paints_with_its_own_decoders(run, view, tmp_path):
+    cell = choose_pretraining(run, "colorization").cell
+    folder = tmp_path / "pretrain" / cell.id
+    folder.mkdir(parents=True)
+    (tmp_path / "plan.json").write_text(json.dumps({"pretrainings": [cell.model_dump(mode="json")]}))
+    assert painter.find_unfinished(tmp_path, "colorization") is None
+    weights_now = build_task(discover(), cell, view.layout).state_dict()
+    left = {name: value + 1 if value.is_floating_point() else value for name, value in weights_now.items()}
+    checkpoint.save(folder, {"owner": cell.id, "step": 2, "task": left})
+    found = painter.find_unfinished(tmp_path, cell.id[:5])
+    assert found is not None
+    task = painter.resumed_task(*found, view, {"mask": "frame"})
+    assert all(torch.equal(left[name], value) for name, value in task.state_dict().items())
+    done = invoke("view", "repaint", "synthetic", 0, "--run", tmp_path, "--mask", "joint", "--out", tmp_path / "r.svg")
+    assert done.exit_code == 0, done.output
