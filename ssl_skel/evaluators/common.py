@@ -215,10 +215,12 @@ def unit_streams(ctx: EvalContext) -> list[tuple[Tensor, Tensor]]:
         BadData: If a feature vector is zero, or all training clips have the same.
     """
     def unit(part: FeatureSet, name: str) -> Tensor:
-        features = (varied if part is ctx.train else stream)(part, name).to(ctx.device)
+        features = stream(part, name).to(ctx.device)
         length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
         if bool((length == 0).any()):
             raise BadData(f"stream {name!r} has a feature vector of zero length", "Its encoder collapsed.")
+        if part is ctx.train:
+            varied(part, name)
         return torch.div(features, length)
 
     names = stream_names(ctx)

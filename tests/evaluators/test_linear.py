@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from helpers.evaluation import blobs, context
-from ssl_skel.bench.metrics import classification_metrics
 from ssl_skel.errors import SkelError
 from ssl_skel.evaluators.common import moments, standardise
 from ssl_skel.evaluators.linear import LinearConfig, LinearProbe
@@ -119,11 +118,10 @@ def test_refusals(kwargs, reason):
         LinearProbe(LinearConfig()).evaluate(context(**kwargs)[0])
 
 
-def test_all_features_constant_still_predicts_the_prior():
-    ctx, labels = context(change=lambda part: {"a": torch.ones_like(part.streams["a"])})
-    result = LinearProbe(LinearConfig(l2=(0.1,))).evaluate(ctx)
-    assert len(result.top[:, 0].unique()) == 1
-    assert classification_metrics(result.top, labels, 4)["mean_class"] == pytest.approx(0.25)
+def test_features_that_are_all_the_same_are_refused_not_scored_as_the_prior():
+    ctx, _ = context(change=lambda part: {"a": torch.ones_like(part.streams["a"])})
+    with pytest.raises(SkelError, match="the same features for all 160 training clips"):
+        LinearProbe(LinearConfig(l2=(0.1,))).evaluate(ctx)
 
 
 def test_separated_classes_with_next_to_no_penalty_end_in_a_fit() -> None:
