@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ssl_skel.bench.board.plans import MAX_PLAN_BYTES, PlannedCell
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.outlook import outlook
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import BadRecord, DataMissing
-from ssl_skel.fsio import write_atomic
+from ssl_skel.fsio import read_bounded, write_atomic
 
 PLAN = "plan.json"
+_TOLD = ("id", "plugin", "backbone", "dataset", "split", "seed")
+"""What a pretraining of the plan is told by."""
 
 
 def write_plan(store: RecordStore, plan: Plan) -> None:
@@ -31,10 +34,11 @@ def read_plan(out: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataMissing(f"{out} holds no plan", "Run `ssl-skel bench run` first, or give --out.")
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        cells = [{**cell, "id": str(cell["id"]), "pretrain_id": str(cell["pretrain_id"])} for cell in plan["cells"]]
-        return {**plan, "suite": str(plan["suite"]), "cells": cells}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        plan: dict[str, Any] = json.loads(read_bounded(path, MAX_PLAN_BYTES))
+        cells = [PlannedCell.model_validate(cell).model_dump(mode="json") for cell in plan["cells"]]
+        pretrainings = [{**cell, **{key: str(cell[key]) for key in _TOLD}} for cell in plan.get("pretrainings", [])]
+        return {**plan, "suite": str(plan["suite"]), "cells": cells, "pretrainings": pretrainings}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadRecord(f"{path} is torn", "Run the same command again; it writes the plan anew.") from None
 
 
@@ -58,7 +62,11 @@ def status_of(out: Path) -> dict[str, Any]:
     failures = [f for f in store.failures() if f.id in sources or (f.id in ids and f.id not in done)]
     broken = {f.id for f in failures}
     lost = [c for c in plan["cells"] if c["id"] not in done and (c["id"] in broken or c["pretrain_id"] in broken)]
+    try:
+        rest = outlook(out, plan, done, [cell["id"] for cell in lost])
+    except (KeyError, TypeError, AttributeError):
+        raise BadRecord(f"{out / PLAN} is torn", "Run the same command again; it writes the plan anew.") from None
     return {"suite": plan["suite"], "planned": len(ids), "done": len(done), "failed": len(lost),
-            "missing": len(ids) - len(done) - len(lost), **outlook(out, plan, done, [cell["id"] for cell in lost]),
+            "missing": len(ids) - len(done) - len(lost), **rest,
             "failures": [{"id": f.id, "status": f.status, "stage": f.stage, "message": f.message,
                           "title": f"{f.cell.get('plugin', '?')} on {f.cell.get('dataset', '?')}"} for f in failures]}

@@ -286,7 +286,8 @@ def test_status(shop: Workshop, call: Call) -> None:
     assert call("bench", "status", "--out", "nowhere")[0] == 4
     call(*run_arguments(shop, *GOOD))
     found = strict(call("bench", "status", "--out", str(shop.out), "--json")[1])
-    assert found == {"suite": "custom", "planned": 1, "done": 1, "failed": 0, "missing": 0, "failures": []}
+    assert found == {"suite": "custom", "planned": 1, "done": 1, "failed": 0, "missing": 0, "failures": [],
+                     "pretrainings": {"planned": 1, "done": 1}, "running": [], "eta_s": 0.0}
     for torn in ("{", "[]", '{"suite": "x"}', '{"suite": "x", "cells": [1]}', '{"suite": "x", "cells": [{}]}',
                  '{"suite": "x", "cells": 3}', "[" * 100_000):
         (shop.out / "plan.json").write_text(torn)
