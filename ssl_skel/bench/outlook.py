@@ -86,7 +86,10 @@ def _spans(store: RecordStore, pretrainings: list[_Work], evaluations: list[_Wor
 
 
 def _seconds(started: str, finished: str) -> float:
-    return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
+    try:
+        return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
+    except (ValueError, TypeError):  # a stranger's record
+        return 0.0
 
 
 def _running(out: Path, holders: Mapping[str, Holder], works: list[_Work]) -> list[dict[str, Any]]:

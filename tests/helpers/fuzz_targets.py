@@ -246,7 +246,7 @@ def failure(folder: Path) -> Target:
         "id": "0" * 16, "cell": {"plugin": "simclr"}, "status": "crashed", "stage": "pretrain", "message": "gone",
         "detail": {"exit_code": 3}, "when": "now"}))
     (store.root / "plan.json").write_text(json.dumps({"schema": 1, "suite": "made-up", "cells": [
-        {"id": "1" * 16, "pretrain_id": "0" * 16}]}))
+        {"id": "1" * 16, "pretrain_id": "0" * 16, "cell": make_record(0.5)[0].cell.model_dump(mode="json")}]}))
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
