@@ -275,7 +275,8 @@ class Evaluator(ABC):
         needs: ``features`` (cached, frozen) or ``encoder``.
         across: Whether it is only for encoders that were pretrained on another dataset than they are tested on.
         primary: The metric that ranks.
-        selection: ``last``; a diagnostic whose `score` chooses by test labels says ``best-on-test`` and is never ranked.
+        selection: ``last``; a diagnostic whose `score` chooses by test labels says ``best-on-test`` and is never
+            ranked.
         Config: Model of the keys that the constructor takes.
     """
 
@@ -384,7 +385,7 @@ class Logger(Protocol):
 class Executor(Protocol):
     """Runs units somewhere: this process, child processes, a cluster. The grid submits and listens.
 
-    The class is called with the keyword arguments ``jobs``, ``timeout_h``, ``device``, ``processes`` and ``threads``, and
+    The class is called with the keyword arguments ``jobs``, ``timeout_h``, ``device``, ``processes``, ``threads``, and
     with ``cfg`` if it has a pydantic model ``Config`` of keys (``--executor-set``). See docs/executors.md.
 
     Attributes:

@@ -139,7 +139,7 @@ class EvalCell(_Cell):
     dataset_digest: str
     split_digest: str
     evaluator_code: str = ""
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field({})
     origin: Origin | None = None
 
     def identity(self) -> dict[str, Any]:

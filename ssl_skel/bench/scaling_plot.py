@@ -29,7 +29,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     if path.suffix not in (".svg", ".png"):
         raise UsageMistake(f"no picture of the kind {path.suffix!r}", "Use .svg or .png.")
-    with matplotlib.rc_context({"svg.hashsalt": "ssl-skel", "svg.fonttype": "none", "font.size": 9, "axes.edgecolor": INK}):
+    style = {"svg.hashsalt": "ssl-skel", "svg.fonttype": "none", "font.size": 9, "axes.edgecolor": INK}
+    with matplotlib.rc_context(style):
         figure = _figure(rows)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=path.suffix[1:], dpi=150, bbox_inches="tight",

@@ -23,7 +23,8 @@ from ssl_skel.evaluators.transfer import Transfer
 
 CONFIGS = {
     LinearProbe: {"l2": (0.1, 0.01)}, ShuffledProbe: {"l2": (0.1, 0.01)}, LinearSGD: {"lr": (0.1, 0.01), "epochs": 3},
-    BestOnTest: {"lr": (0.1, 0.01), "epochs": 3}, KNN: {}, Retrieval: {}, Cluster: {"starts": 1}, FewShot: {"draws": 2}, FineTune: {"epochs": 1},
+    BestOnTest: {"lr": (0.1, 0.01), "epochs": 3}, KNN: {}, Retrieval: {}, Cluster: {"starts": 1},
+    FewShot: {"draws": 2}, FineTune: {"epochs": 1},
     Semi: {"epochs": 1, "draws": 1}, Early: {"l2": (0.1,), "percent": (50,)},
     Robustness: {"l2": (0.1,), "corruptions": ("noise",)}, Transfer: {"l2": (0.1,), "epochs": 1},
 }
