@@ -308,7 +308,9 @@ def test_a_link_leads_to_the_method_its_record_and_back(chrome: Chrome) -> None:
     def follow(selector: str, title: str) -> None:
         click(chrome, selector)
         for _ in range(100):
-            if chrome.run("document.readyState") == "complete" and title in chrome.run("document.title"):
+            # in one go: between two, the page may change
+            state, found = chrome.run("[document.readyState, document.title]")
+            if state == "complete" and title in found:
                 return
             chrome.run("new Promise(done => setTimeout(done, 30))")
         raise AssertionError(chrome.run("document.title"))

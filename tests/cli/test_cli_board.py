@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_a_comparison_reads_as_text_and_as_json(store: RecordStore) -> None:
     assert done.exit_code == 0
     assert "A moco:st-gcn:encoder: 70.00 %   B simclr:st-gcn:encoder: 60.00 %" in done.stdout
     assert "6 clips right in A only, 0 in B only, p = 0.0312" in done.stdout
-    assert "over 2 test sets, linear: difference +10.00 points" in done.stdout
+    assert re.search(r"over 2 splits.*, linear: difference \+10\.00 points", done.stdout)
     data = json.loads(run(compare, store, "moco", "simclr", "--json", "-d", "sbu/v3", "-e", "linear").stdout)
     assert [item["dataset"] for item in data["each"]] == ["sbu"]
     assert data["over_all"] == {}
