@@ -228,7 +228,7 @@ class Workshop:
     def bench_run(self, *arguments: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """Run ``bench run`` in a process of its own."""
         return subprocess.run(self.command("bench", "run", *self.run_arguments, *arguments), capture_output=True,
-                              text=True, timeout=240, **{"env": environment(), **kwargs})
+                              text=True, **{"env": environment(), "timeout": 240, **kwargs})
 
     def start_run(self, *arguments: str, nap: float = 0.0, journal: Path | None = None) -> subprocess.Popen[str]:
         """Start ``bench run``; every training step rests for `nap` seconds and is noted in `journal`."""
