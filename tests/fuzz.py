@@ -147,15 +147,18 @@ def run(names: list[str], seed: int, first: int, rounds: int) -> Iterator[Figure
             (folder / "work").write_text(json.dumps(
                 {"names": names, "seed": seed, "first": first, "end": first + rounds, "resume": resume}))
             command = [sys.executable, __file__, "--drive", text]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            # errors go to a file: nobody would empty a pipe before the process ends
+            with (folder / "errors").open("w+") as errors, subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
                 assert process.stdout is not None
-                assert process.stderr is not None
                 for line in process.stdout:
                     figures = Figures("", 0)
                     figures.__dict__.update(json.loads(line))
                     yield figures
                     names.remove(figures.name)
-                said = process.stderr.read()[-800:]
+                process.wait()
+                errors.seek(0)
+                said = errors.read()[-800:]
             if process.returncode == 0:
                 return
             if not (folder / "progress").exists():

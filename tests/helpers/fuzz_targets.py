@@ -146,10 +146,12 @@ def _parsed(data: bytes) -> Any:
 
 
 def _spoil_yaml(rng: Random, data: bytes) -> bytes:
-    spoilt = mutate.spoil_tree(rng, _parsed(data))
-    if rng.random() < 0.5:
-        return json.dumps(spoilt).encode("utf-8", "surrogatepass")
-    return yaml.safe_dump(spoilt, allow_unicode=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    spoilt, plain, unicode = mutate.spoil_tree(rng, _parsed(data)), rng.random() < 0.5, rng.random() < 0.5
+    try:
+        text = json.dumps(spoilt) if plain else yaml.safe_dump(spoilt, allow_unicode=unicode)
+    except RecursionError:  # too deep for those who write it; whoever reads it gets it all the same
+        text = "name: " + "[" * 5000 + "]" * 5000
+    return text.encode("utf-8", "surrogatepass")
 
 
 def plugin_card(folder: Path) -> Target:
