@@ -24,12 +24,25 @@ def test_spoilt_files_are_read_or_refused_in_one_line() -> None:
     assert sum(figures.counts["refused"] for figures in found) > 200
 
 
+class Unclear(BadData):
+    """An error that says what it was given, as it is."""
+
+    def format_message(self) -> str:
+        return self.message
+
+
+def _unclear(text: str) -> Unclear:
+    error = Unclear("x")
+    error.message = text
+    return error
+
+
 def _raise(error: BaseException) -> None:
     raise error
 
 
 @pytest.mark.parametrize(("error", "outcome"), [
-    (BadData("no clip", "Look."), "refused"), (BadData("\x1b[2J"), "problem"), (BadData("x" * 5000), "problem"),
+    (BadData("no clip", "Look."), "refused"), (_unclear("\x1b[2J"), "problem"), (_unclear("x" * 5000), "problem"),
     (ValueError("x"), "problem"), (MemoryError(), "problem"), (SystemExit(0), "problem"), (RecursionError(), "problem"),
 ])
 def test_only_a_clear_line_counts_as_refused(error: BaseException, outcome: str) -> None:
