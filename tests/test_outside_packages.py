@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.documents import pytest_plugin
 from helpers.tiny import environment
 from ssl_skel.registry import KINDS
 from ssl_skel.scaffold.names import Names
@@ -157,7 +158,7 @@ def test_a_board_row_from_outside_parts_alone_and_what_its_record_says(call: Cal
 
 @pytest.mark.slow
 def test_the_tests_that_a_project_brings_pass(call: Callable[..., str], projects: dict[str, Path]) -> None:
-    said = call("-m", "pytest", "-p", "ssl_skel.testing", "-p", "no:cacheprovider", projects["evaluator"],
+    said = call("-m", "pytest", *pytest_plugin(), "-p", "no:cacheprovider", projects["evaluator"],
                 projects["dataset"])
     assert " passed" in said
     assert "skipped" not in said

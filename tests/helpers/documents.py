@@ -22,11 +22,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from helpers.tiny import REPO
 
 FENCE = re.compile(r"^(?:<!-- (file|in|needs): (\S+) -->\n)?```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+
+
+def pytest_plugin() -> tuple[str, ...]:
+    """What tells pytest of the suite's plugin: nothing where the suite is installed, as pytest then finds it itself."""
+    installed = any(entry.value == "ssl_skel.testing" for entry in entry_points(group="pytest11"))
+    return () if installed else ("-p", "ssl_skel.testing")
+
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ class Reader:
         """Run another command; ``pip`` installs beside this environment and fetches nothing."""
         env = {**os.environ, "PIP_TARGET": str(self.site), "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0",
                "PIP_NO_INDEX": "1", "PIP_QUIET": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "COLUMNS": "120",
-               "PYTEST_ADDOPTS": "-p ssl_skel.testing -p no:cacheprovider",
+               "PYTEST_ADDOPTS": " ".join((*pytest_plugin(), "-p no:cacheprovider")),
                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
                "PYTHONPATH": os.pathsep.join((str(REPO), str(self.site)))}
         done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=env, text=True, stdout=subprocess.PIPE,
