@@ -108,7 +108,7 @@ def test_a_measurement_is_near_the_truth(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True,
                           env=environment(), cwd=tmp_path)
     promised, taken = map(float, done.stdout.split())
-    assert taken == pytest.approx(promised, rel=0.3)
+    assert promised / 2 < taken < promised * 2
 
 
 def test_the_limit_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,7 +238,7 @@ def test_interrupt_is_clean_and_again_completes(tmp_path):
     raw, root = write_folder(tmp_path / "raw", 320), tmp_path / "data"
     command = [sys.executable, "-m", "helpers.slow_reader", str(raw), str(root), "2"]
     process = subprocess.Popen(command, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
-    while not list((root / "nw-ucla.partial").glob("*.npz")):
+    while len(list((root / "nw-ucla.partial").glob("*.npz"))) < 3:  # by then both workers have begun
         assert process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
