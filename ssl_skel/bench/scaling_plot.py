@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ssl_skel import fsio
 from ssl_skel.errors import UsageMistake
+from ssl_skel.view.output import PICTURES, save
+from ssl_skel.view.style import FAINT, INK, styled
 
 AXES = {"points": "points a cloud", "batch": "clouds a step", "k": "neighbours k"}
-INK, TIME, MEMORY = "#333333", "#1b6ca8", "#b5532a"
+TIME, MEMORY = "#1b6ca8", "#b5532a"
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -23,19 +24,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         UsageMistake: If the suffix is another.
         OutputError: If the file can't be written.
     """
-    import io
-
     import matplotlib
 
-    if path.suffix not in (".svg", ".png"):
+    if path.suffix not in PICTURES:
         raise UsageMistake(f"no picture of the kind {path.suffix!r}", "Use .svg or .png.")
-    style = {"svg.hashsalt": "ssl-skel", "svg.fonttype": "none", "font.size": 9, "axes.edgecolor": INK}
-    with matplotlib.rc_context(style):
-        figure = _figure(rows)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=path.suffix[1:], dpi=150, bbox_inches="tight",
-                       metadata={"Date": None} if path.suffix == ".svg" else None)
-    fsio.write_atomic(path, buffer.getvalue())
+    with styled(), matplotlib.rc_context({"svg.fonttype": "none"}):
+        save(_figure(rows), path, "Time and memory of a pretraining step")
 
 
 def _figure(rows: list[dict[str, Any]]) -> Any:
@@ -51,7 +45,7 @@ def _figure(rows: list[dict[str, Any]]) -> Any:
         panels[1, column].set_xlabel(label)
     panels[0, 0].set_ylabel("seconds a step")
     panels[1, 0].set_ylabel("peak memory, MB")
-    panels[0, 0].legend(*panels[0, 0].get_legend_handles_labels(), frameon=False)
+    panels[0, 0].legend()
     return figure
 
 
@@ -62,6 +56,4 @@ def _panel(panel: Any, size: list[int], values: list[float], colour: str) -> Non
     panel.set_yscale("log")
     panel.set_xticks(size, [f"{x:,}" for x in size])
     panel.minorticks_off()
-    panel.grid(True, color="#dddddd", linewidth=0.5)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+    panel.grid(True, color=FAINT)

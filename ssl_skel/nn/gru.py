@@ -112,7 +112,7 @@ class _Way(torch.autograd.Function):
         if inside is not None:
             states = states * inside[..., None]
         ctx.save_for_backward(x, w_in, w_state, *saved)
-        ctx.inside, ctx.back, ctx.kind, ctx.types = inside, back, kind, (x.dtype, w_in.dtype)
+        ctx.inside, ctx.back, ctx.kind = inside, back, kind
         return states
 
     @staticmethod
