@@ -6,11 +6,13 @@ averaged (DDP), batch statistics are those of the whole batch.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -175,6 +177,19 @@ def peak_mb(device: torch.device) -> float:
     """Peak memory of this process on `device` in MB (10^6 bytes): resident on a CPU, allocated on CUDA."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    return peak_resident_mb()
+
+
+def peak_resident_mb() -> float:
+    """Largest resident memory of this process so far in MB (10^6 bytes).
+
+    From the kernel's own mark where there is one: `ru_maxrss` outlives exec on Linux, so that the worker of a larger
+    parent would report the parent's.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024 / 1e6
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 

@@ -45,11 +45,6 @@ def _alarm(*_: object) -> None:
     raise Hang
 
 
-def peak_mb() -> float:
-    """Largest memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def feed(read: Any, data: bytes) -> tuple[str, str]:
     """Read one input.
 
@@ -94,6 +89,7 @@ class Figures:
 def drive(name: str, seed: int, end: int, figures: Figures, folder: Path) -> None:
     """Feed a target with the inputs up to `end`, keeping `figures` in ``folder/progress``."""
     from helpers.fuzz_targets import TARGETS
+    from ssl_skel.runtime import peak_resident_mb
 
     (folder / name).mkdir(parents=True, exist_ok=True)
     target = TARGETS[name](folder / name)
@@ -101,7 +97,7 @@ def drive(name: str, seed: int, end: int, figures: Figures, folder: Path) -> Non
         outcome, said = feed(target.read, sample)
         if outcome != "read":
             raise SystemExit(f"{name}: a sound file is refused: {said}")
-    base = peak_mb()
+    base = peak_resident_mb()
     while figures.next < end and len(figures.problems) < MAX_PROBLEMS:
         data = target.make(Random(f"{seed}/{name}/{figures.next}"))
         (folder / "progress").write_text(json.dumps(figures.__dict__))
@@ -110,9 +106,9 @@ def drive(name: str, seed: int, end: int, figures: Figures, folder: Path) -> Non
         outcome, said = feed(target.read, data)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         figures.slowest_ms = max(figures.slowest_ms, round((time.process_time() - began) * 1000, 1))
-        figures.grown_mb = max(figures.grown_mb, round(peak_mb() - base))
-        if peak_mb() - base > GROWTH_MB:
-            outcome, said, base = "problem", f"took {peak_mb() - base:.0f} MB", peak_mb()
+        figures.grown_mb = max(figures.grown_mb, round(peak_resident_mb() - base))
+        if peak_resident_mb() - base > GROWTH_MB:
+            outcome, said, base = "problem", f"took {peak_resident_mb() - base:.0f} MB", peak_resident_mb()
         if outcome == "problem":
             figures.problems.append({"round": figures.next, "what": said})
         else:
