@@ -218,3 +218,13 @@ def tame_allocator() -> None:
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
     except (OSError, AttributeError):
         return  # another C library: slower, not wrong
+
+
+def trim_heap() -> None:
+    """Give the memory that was freed back to the system, so that what is taken next can be seen; glibc only."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
