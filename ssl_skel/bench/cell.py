@@ -41,7 +41,7 @@ from ssl_skel.errors import BrokenPlugin, DigestMismatch
 from ssl_skel.fsio import make_folder
 from ssl_skel.loggers.fan import Loggers
 from ssl_skel.registry import Catalogue, Entry, discover
-from ssl_skel.runtime import Runtime, make_deterministic, peak_mb, pick_device
+from ssl_skel.runtime import Runtime, make_deterministic, peak_mb, pick_device, reset_peak
 from ssl_skel.seed import derive
 from ssl_skel.train import Interrupted, TrainJob, TrainReport, encoders_of, pretrain
 from ssl_skel.yamlio import validate
@@ -142,6 +142,7 @@ def build_task(catalogue: Catalogue, cell: PretrainCell, layout: Layout) -> Pret
 def run_pretraining(unit: Unit, report: Report, stop: threading.Event) -> None:
     """Run a pretraining cell and leave its encoders, curves and card in ``pretrain/<id>/``."""
     cell, where = PretrainCell.model_validate(unit.cell), _Where(unit.options)
+    reset_peak(where.device)
     folder = make_folder(where.out, "pretrain", cell.id)
     data = where.split(cell, cell.train.frames).pretraining()  # nothing else of the split stays in memory
     started = now()
@@ -206,6 +207,7 @@ def _distinct(modules: Any) -> list[Tensor]:
 def run_evaluation(unit: Unit, report: Report) -> None:
     """Run an evaluation cell and write its record."""
     cell, where = EvalCell.model_validate(unit.cell), _Where(unit.options)
+    reset_peak(where.device)
     started = now()
     folder = where.out / "pretrain" / cell.pretrain_id
     card = read_card(folder)

@@ -21,7 +21,7 @@ from ssl_skel.data.layouts import LAYOUTS
 from ssl_skel.nn.chamfer import chamfer
 from ssl_skel.nn.dgcnn import DGCNN, DGCNNConfig
 from ssl_skel.nn.folding import FoldingNet
-from ssl_skel.runtime import peak_mb
+from ssl_skel.runtime import peak_mb, reset_peak
 
 __all__ = ["Side", "clouds", "main"]
 
@@ -133,14 +133,6 @@ def _textbook(encoder: DGCNN, decoder: FoldingNet, k: int) -> tuple[nn.Module, n
     return other, fold
 
 
-def _reset_peak() -> None:
-    """Let the kernel count this process's peak anew; Linux only, elsewhere the imports' peak stays."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
 def _resident_mb(peak: bool, device: torch.device) -> float:
     """Return resident memory in MB (10^6 bytes), now or at its peak; allocated memory on CUDA."""
     if device.type == "cuda":
@@ -160,7 +152,7 @@ def serve(lines: Any, answer: Callable[[dict[str, Any]], None]) -> None:
     tiny = sizes | {"batch": 2, "points": 4 * JOINTS, "k": min(sizes["k"], 8)}
     Side(**tiny).step()  # loads and compiles everything, so that memory counts the step alone
     device = torch.device(sizes["device"])
-    _reset_peak()
+    reset_peak(device)
     before = _resident_mb(False, device)
     side = Side(**sizes)
     answer(side.step())
