@@ -41,8 +41,7 @@ class Dropout(nn.Module):
         gen = torch.Generator(x.device).manual_seed(derive(self._salt, "dropout", self._calls, rank))
         self._calls += 1
         self.state[1] += 1
-        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=gen)
-        return x * keep.mul_(1 / (1 - self.p))
+        return x * _kept(x, self.p, gen).to(x.dtype).mul_(1 / (1 - self.p))
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
@@ -51,3 +50,13 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Show p."""
         return f"p={self.p}"
+
+
+def _kept(x: Tensor, p: float, gen: torch.Generator) -> Tensor:
+    """Draw which entries of `x` stay, as bool; `p` is rounded to 1 / 65,536.
+
+    Four entries share 64 random bits: `bernoulli_` spends 64 on each, a third of an ST-GCN step in bf16 on a CPU.
+    """
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    sixteen = bits.random_(-(2**63), None, generator=gen).view(torch.int16)[:x.numel()]
+    return (sixteen >= round(p * 2**16) - 2**15).view(x.shape)

@@ -130,3 +130,18 @@ def test_a_masked_pass_may_follow_an_unmasked_one_before_the_backward_pass() -> 
     (whole * part.detach()).sum().backward()
     assert torch.isfinite(x.grad).all()
     assert not torch.equal(norm.running_mean, before)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_dropout_drops_its_share_anywhere_and_scales_the_rest(p: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    out = Dropout(p)(torch.ones(101, 7, 5, 33, dtype=dtype))
+    assert out.dtype == dtype
+    kept = out != 0
+    share = kept.double()
+    sigma = (p * (1 - p)) ** 0.5
+    for number, at_lane in enumerate(share.flatten()[:share.numel() // 4 * 4].view(-1, 4).t()):
+        assert abs(at_lane.mean() - (1 - p)) < 5 * sigma / len(at_lane) ** 0.5, number
+    assert torch.equal(out[kept], torch.ones((), dtype=dtype).mul(1 / (1 - p)).expand(int(kept.sum())))
+    assert Dropout(p)(torch.ones((), dtype=dtype)).shape == ()
