@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_skel.nn.linear import Linear
 from ssl_skel.nn.norm import MaskedBatchNorm
 
 __all__ = ["PrototypeHead", "mlp"]
@@ -32,7 +33,7 @@ def mlp(*dims: int, norm: bool = False, last_norm: Literal["no", "yes", "plain"]
     """
     layers: list[nn.Module] = []
     for number, (width, out) in enumerate(itertools.pairwise(dims), start=1):
-        layers.append(nn.Linear(width, out, bias=bias))
+        layers.append(Linear(width, out, bias=bias))
         if number < len(dims) - 1:
             layers.extend([MaskedBatchNorm(out)] if norm else [])
             layers.append(nn.ReLU(inplace=True))
@@ -56,11 +57,11 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, dim: int, hidden: int = 2048, bottleneck: int = 256, prototypes: int = 65536) -> None:
         super().__init__()
-        self.body = nn.Sequential(MaskedBatchNorm(dim, affine=False), nn.Linear(dim, hidden), nn.GELU(),
-                                  nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck))
+        self.body = nn.Sequential(MaskedBatchNorm(dim, affine=False), Linear(dim, hidden), nn.GELU(),
+                                  Linear(hidden, hidden), nn.GELU(), Linear(hidden, bottleneck))
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         for module in self.body:
-            if isinstance(module, nn.Linear):
+            if isinstance(module, Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(self.prototypes, std=0.02)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ssl_skel.api import Backbone, BackboneFactory, Batch, Layout, PretextTask, TaskConfig
 from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.gather import all_gather
+from ssl_skel.nn.linear import Linear
 from ssl_skel.nn.losses import masked_mse
 from ssl_skel.nn.persons import split_persons
 from ssl_skel.nn.transformer import SkeletonTransformer, blocks, patch, position, run_blocks
@@ -50,11 +51,11 @@ class MaskedModel(nn.Module):
         super().__init__()
         dim = encoder.dim
         self.encoder, self.ratio = encoder, cfg.ratio
-        self.bridge, self.norm = nn.Linear(dim, dim), nn.LayerNorm(dim)
+        self.bridge, self.norm = Linear(dim, dim), nn.LayerNorm(dim)
         self.mask_token = nn.Parameter(torch.empty(dim))
         self.joint = nn.Parameter(torch.empty(layout.num_joints, dim))
         self.blocks = blocks(dim, cfg.decoder_depth, cfg.decoder_heads, encoder.cfg.mlp_ratio)
-        self.out = nn.Linear(dim, 3 * encoder.cfg.patch)
+        self.out = Linear(dim, 3 * encoder.cfg.patch)
         for tensor in (self.mask_token, self.joint):
             nn.init.normal_(tensor, std=0.02)
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
-    "has_packed_products", "linear", "matmul", "product_dtype", "scores", "stack_size", "stacks", "transposed_product",
-    "without_autocast",
+    "has_onednn", "has_packed_products", "linear", "matmul", "product_dtype", "scores", "stack_size", "stacks",
+    "transposed_product", "without_autocast",
 ]
 
 P = ParamSpec("P")
@@ -43,14 +43,15 @@ def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @functools.cache
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
+    """Whether float32 products of matrices can be sent to oneDNN."""
     return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 @functools.cache
 def has_packed_products() -> bool:
     """Whether a weight can be packed once for many products of few rows (2 to 3 times as fast as packing each time)."""
-    return _has_onednn() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    return has_onednn() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
@@ -65,7 +66,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = F
     Returns:
         (n, o) of the type of `x`.
     """
-    if x.device.type == "cpu" and x.dtype == torch.float32 and _has_onednn():
+    if x.device.type == "cpu" and x.dtype == torch.float32 and has_onednn():
         post = "relu" if relu else "none"
         out: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(x), _dense(weight), bias, post, [], "")
         return out

@@ -11,6 +11,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from ssl_skel.api import Backbone, Features, Layout, TaskConfig
+from ssl_skel.nn.linear import Linear, by_fast_products
 from ssl_skel.nn.persons import split_persons
 
 __all__ = ["SkeletonTransformer", "TransformerConfig", "blocks", "patch", "position", "run_blocks"]
@@ -71,7 +72,7 @@ def blocks(dim: int, depth: int, heads: int, mlp_ratio: float) -> nn.ModuleList:
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-    return layers
+    return by_fast_products(layers)
 
 
 def run_blocks(layers: nn.ModuleList, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -98,7 +99,7 @@ class SkeletonTransformer(Backbone):
     def __init__(self, cfg: TransformerConfig, layout: Layout) -> None:
         super().__init__(cfg, layout)
         self.cfg, self.dim = cfg, cfg.dim
-        self.project = nn.Linear(3 * cfg.patch, cfg.dim)
+        self.project = Linear(3 * cfg.patch, cfg.dim)
         self.joint = nn.Parameter(torch.empty(layout.num_joints, cfg.dim))
         self.blocks = blocks(cfg.dim, cfg.depth, cfg.heads, cfg.mlp_ratio)
         self.norm = nn.LayerNorm(cfg.dim)
