@@ -50,6 +50,7 @@ def knn(points: Tensor, valid: Tensor, k: int) -> Tensor:
     norms = torch.where(valid, points.square().sum(-1), torch.inf)
     norms = torch.nn.functional.pad(norms, (0, padded - count), value=torch.inf)
     table = torch.nn.functional.pad(points, (0, 0, 0, padded - count))
+    turned = points * -2
     block = BLOCK.get(points.device.type, BLOCK["cuda"])
     rows = min(count, max(1, block // padded))
     group = max(1, block // (rows * padded))
@@ -57,7 +58,7 @@ def knn(points: Tensor, valid: Tensor, k: int) -> Tensor:
     for first in range(0, clouds, group):
         part = slice(first, first + group)
         for row in range(0, count, rows):
-            keys = scores(points[part, row:row + rows] * -2, table[part], norms[part])
+            keys = scores(turned[part, row:row + rows], table[part], norms[part])
             found[part, row:row + rows] = _select(keys, k, row)
     self_index = torch.arange(count, device=points.device)[None, :, None]
     return torch.where(valid[..., None], found, self_index)
