@@ -13,6 +13,7 @@ from typing import Any
 
 from ssl_skel.bench.cards import read_card
 from ssl_skel.bench.holders import Holder, held
+from ssl_skel.bench.planfile import PlanFile, PlannedCell, PlannedPretraining
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import SkelError
 
@@ -29,12 +30,12 @@ class _Work:
     title: str
 
 
-def outlook(out: Path, plan: Mapping[str, Any], done: Iterable[str], lost: Iterable[str]) -> dict[str, Any]:
+def outlook(out: Path, plan: PlanFile, done: Iterable[str], lost: Iterable[str]) -> dict[str, Any]:
     """Say what runs, and when the plan will be finished at this pace.
 
     Args:
         out: Output folder.
-        plan: Content of ``plan.json``.
+        plan: Its plan.
         done: Ids of evaluations with a record.
         lost: Ids of evaluations that failed, or whose pretraining did.
 
@@ -43,9 +44,9 @@ def outlook(out: Path, plan: Mapping[str, Any], done: Iterable[str], lost: Itera
         ``eta_s``, None where no cell of some kind has been finished yet.
     """
     over = {*done, *lost}
-    evaluations = [_evaluation(cell) for cell in plan["cells"]]
-    sources = {cell["pretrain_id"] for cell in plan["cells"] if cell["id"] not in over}
-    pretrainings = [_pretraining(cell) for cell in plan.get("pretrainings", [])]
+    evaluations = [_evaluation(cell) for cell in plan.cells]
+    sources = {cell.pretrain_id for cell in plan.cells if cell.id not in over}
+    pretrainings = [_pretraining(cell) for cell in plan.pretrainings]
     spans = _spans(RecordStore(out), pretrainings, evaluations, set(done))
     running = _running(out, held(out), [*pretrainings, *evaluations])
     waiting = [work for work in pretrainings if work.id in sources and work.id not in spans]
@@ -55,17 +56,15 @@ def outlook(out: Path, plan: Mapping[str, Any], done: Iterable[str], lost: Itera
             "eta_s": _eta(waiting, running, [*pretrainings, *evaluations], spans)}
 
 
-def _pretraining(cell: Mapping[str, Any]) -> _Work:
-    name = f"{cell['plugin']} [{cell['label']}]" if cell.get("label") else str(cell["plugin"])
-    title = f"{name} ({cell['backbone']}) on {cell['dataset']}/{cell['split']}, seed {cell['seed']}"
-    return _Work(str(cell["id"]), "pretrain", f"{name} on {cell['dataset']}", title)
+def _pretraining(cell: PlannedPretraining) -> _Work:
+    return _Work(cell.id, "pretrain", f"{cell.name} on {cell.dataset}", f"{cell.title}, seed {cell.seed}")
 
 
-def _evaluation(planned: Mapping[str, Any]) -> _Work:
-    cell = planned["cell"]
-    name = f"{cell['plugin']} [{cell['label']}]" if cell.get("label") else str(cell["plugin"])
-    title = f"{cell['evaluator']} of {name} {cell['streams']} on {cell['dataset']}/{cell['split']}, seed {cell['seed']}"
-    return _Work(planned["id"], "evaluate", f"{cell['evaluator']} on {cell['dataset']}", title)
+def _evaluation(planned: PlannedCell) -> _Work:
+    cell = planned.cell
+    name = f"{cell.plugin} [{cell.label}]" if cell.label else cell.plugin
+    title = f"{cell.evaluator} of {name} {cell.streams} on {cell.dataset}/{cell.split}, seed {cell.seed}"
+    return _Work(planned.id, "evaluate", f"{cell.evaluator} on {cell.dataset}", title)
 
 
 def _spans(store: RecordStore, pretrainings: list[_Work], evaluations: list[_Work],

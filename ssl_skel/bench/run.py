@@ -16,7 +16,7 @@ from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.console import make_listener
 from ssl_skel.bench.executors.build import build_executor
 from ssl_skel.bench.grid import Grid, GridReport, Listener
-from ssl_skel.bench.status import write_plan
+from ssl_skel.bench.planfile import write_plan
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import DataMissing, SkelError, UsageMistake
 from ssl_skel.registry import Catalogue
@@ -81,7 +81,7 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
         catalogue.load("loggers", name)
     store = RecordStore(options.out).create()
     fsio.sweep(store.root)
-    write_plan(store, plan)
+    write_plan(store.root, plan)
     listen = listen or make_listener(options.as_json)
     for warning in plan.warnings:
         listen("warning", {"message": warning})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_skel.bench.cards import read_card
+from ssl_skel.bench.planfile import read_plan
 from ssl_skel.curves import read_curves
 from ssl_skel.errors import DataMissing, SkelError
 from ssl_skel.view import style
@@ -74,13 +74,11 @@ def _about(run: Path, folder: Path) -> tuple[str, str, str]:
         return cell.title, cell.plugin, ""
     except SkelError:
         pass
-    try:
-        planned = json.loads((run / "plan.json").read_text(encoding="utf-8"))["pretrainings"]
-        cell_data = next(cell for cell in planned if cell["id"] == folder.name)
-        title = f"{cell_data['plugin']} ({cell_data['backbone']}) on {cell_data['dataset']}/{cell_data['split']}"
-        return title, str(cell_data["plugin"]), "not finished"
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return folder.name, "", "not finished"
+    plan = read_plan(run)
+    for planned in plan.pretrainings if plan else ():
+        if planned.id == folder.name:
+            return planned.title, planned.plugin, "not finished"
+    return folder.name, "", "not finished"
 
 
 def _curves(title: str, note: str, lines: list[dict[str, Any]]) -> Curves:

@@ -7,19 +7,20 @@ still has its own, in its checkpoint.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ssl_skel import checkpoint
 from ssl_skel.api import Backbone, Batch, Features, Layout, PretextTask
 from ssl_skel.bench.cards import FILE, PretrainingCard
 from ssl_skel.bench.cells import PretrainCell
+from ssl_skel.bench.planfile import read_plan
 from ssl_skel.data.loader import Clips
 from ssl_skel.data.open import SplitView
 from ssl_skel.data.ragged import Mode
@@ -95,10 +96,10 @@ def find_unfinished(run: Path, wanted: str) -> tuple[PretrainCell, dict[str, Any
     Returns:
         Its cell from the run's plan, and its state; None where there is none.
     """
+    plan = read_plan(run)
     try:
-        planned = json.loads((run / "plan.json").read_text(encoding="utf-8"))["pretrainings"]
-        cells = [PretrainCell.model_validate(cell) for cell in planned]
-    except (OSError, ValueError, KeyError, TypeError):
+        cells = [PretrainCell.model_validate(cell.model_dump()) for cell in (plan.pretrainings if plan else ())]
+    except ValidationError:
         return None
     for cell in cells:
         folder = run / "pretrain" / cell.id

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from helpers.records import fill, make_record
 from ssl_skel.bench.board.build import BoardInput, build_board
 from ssl_skel.bench.board.model import Board, Row, Table, Track
-from ssl_skel.bench.board.plans import PlannedCell
+from ssl_skel.bench.planfile import PlannedCell
 from ssl_skel.bench.published import load_published
 from ssl_skel.bench.record import Failure, Record
 from ssl_skel.bench.store import RecordStore

@@ -207,7 +207,7 @@ def test_an_empty_board_renders_in_every_format() -> None:
 
 
 def test_rows_without_a_number_render_in_every_format() -> None:
-    from ssl_skel.bench.board.plans import PlannedCell
+    from ssl_skel.bench.planfile import PlannedCell
 
     record = make_record(0.5, label="late")[0]
     plan = [PlannedCell(id=record.id, pretrain_id=record.pretrain_id, cell=record.cell)]

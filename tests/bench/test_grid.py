@@ -15,8 +15,9 @@ from ssl_skel.api import Event, Unit
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.executors.inline import InlineExecutor
 from ssl_skel.bench.grid import Grid, GridReport
+from ssl_skel.bench.planfile import write_plan
 from ssl_skel.bench.run import RunOptions
-from ssl_skel.bench.status import status_of, write_plan
+from ssl_skel.bench.status import status_of
 from ssl_skel.bench.store import RecordStore
 
 
@@ -60,7 +61,7 @@ def run(shop: Workshop, plan: Plan, executor: Any = None, rerun: str = "missing"
         listen: Any = None) -> tuple[GridReport, Any]:
     executor = executor or Scripted()
     store = RecordStore(shop.out).create()
-    write_plan(store, plan)
+    write_plan(store.root, plan)
     options = RunOptions(shop.out, shop.root / "data", (str(shop.root),), device="cpu").for_units(plan.suite)
     report = Grid(plan, store, executor, options, rerun, fail_fast, listen).run()
     assert executor.closed

@@ -15,8 +15,9 @@ from ssl_skel.bench.claims import claimed
 from ssl_skel.bench.executors.inline import InlineExecutor
 from ssl_skel.bench.grid import Grid
 from ssl_skel.bench.holders import held
+from ssl_skel.bench.planfile import write_plan
 from ssl_skel.bench.run import RunOptions
-from ssl_skel.bench.status import status_of, write_plan
+from ssl_skel.bench.status import status_of
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.cli.show_status import _lines
 
@@ -76,7 +77,7 @@ def test_what_another_run_works_on_is_left_for_later(shop: Workshop) -> None:
 def test_holders_are_named(shop: Workshop) -> None:
     plan = shop.plan()
     store = RecordStore(shop.out).create()
-    write_plan(store, plan)
+    write_plan(store.root, plan)
     assert held(shop.out) == {}
     (cell,) = plan.pretrainings
     with claimed(shop.out, cell.id, never):
@@ -96,7 +97,7 @@ def test_holders_are_named(shop: Workshop) -> None:
 def test_time_left_follows_from_what_is_done(shop: Workshop) -> None:
     few, all_of_it = shop.plan(), shop.plan(seeds=[0, 1, 2])
     assert shop.run_here(few) == 0
-    write_plan(RecordStore(shop.out), all_of_it)
+    write_plan(shop.out, all_of_it)
     found = status_of(shop.out)
     assert found["pretrainings"] == {"planned": 3, "done": 1}
     assert (found["planned"], found["done"], found["missing"]) == (3, 1, 2)

@@ -33,7 +33,8 @@ def run_with(tmp_path, lines, name="0123456789abcdef"):
     folder = tmp_path / "pretrain" / name
     folder.mkdir(parents=True)
     (folder / "curves.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 9')
-    plan = {"pretrainings": [{"id": name, "plugin": "simclr", "backbone": "stgcn", "dataset": "sbu", "split": "fold1"}]}
+    cell = {"id": name, "plugin": "simclr", "backbone": "stgcn", "dataset": "sbu", "split": "fold1", "seed": 0}
+    plan = {"suite": "x", "cells": [], "pretrainings": [cell]}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     return tmp_path
 

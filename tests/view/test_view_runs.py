@@ -130,7 +130,8 @@ def test_an_unfinished_pretraining_paints_with_its_own_decoders(run, view, tmp_p
     cell = choose_pretraining(run, "colorization").cell
     folder = tmp_path / "pretrain" / cell.id
     folder.mkdir(parents=True)
-    (tmp_path / "plan.json").write_text(json.dumps({"pretrainings": [cell.model_dump(mode="json")]}))
+    plan = {"suite": "x", "cells": [], "pretrainings": [cell.model_dump(mode="json")]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert painter.find_unfinished(tmp_path, "colorization") is None
     weights_now = build_task(discover(), cell, view.layout).state_dict()
     left = {name: value + 1 if value.is_floating_point() else value for name, value in weights_now.items()}

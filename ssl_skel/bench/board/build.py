@@ -12,9 +12,9 @@ from ssl_skel.bench.board import comparable
 from ssl_skel.bench.board.deltas import Deltas, PredictionSource, corrected
 from ssl_skel.bench.board.means import Groups, mean_records
 from ssl_skel.bench.board.model import FLOOR, RAW, Board, Delta, Missing, Role, Row, RowKey, Sanity, Table, Track
-from ssl_skel.bench.board.plans import PlannedCell
 from ssl_skel.bench.board.rows import make_row, variants
 from ssl_skel.bench.board.sanity import SHUFFLED, check_sanity
+from ssl_skel.bench.planfile import PlannedCell
 from ssl_skel.bench.published import PublishedFile, published_rows
 from ssl_skel.bench.record import CellKey, Failure, Record
 

@@ -21,8 +21,8 @@ from ssl_skel.bench.board.means import Groups
 from ssl_skel.bench.board.model import FLOOR, Board
 from ssl_skel.bench.board.pages.facts import Facts, gather_facts
 from ssl_skel.bench.board.pages.site import FOLDER, Site, render_pages
-from ssl_skel.bench.board.plans import PlannedCell, read_plan
 from ssl_skel.bench.board.text import render_latex, render_markdown
+from ssl_skel.bench.planfile import PlannedCell, read_plan
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.published import load_published
 from ssl_skel.bench.record import CellId, Record
