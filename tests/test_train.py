@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from helpers.tiny import CARD, TinyNet, environment
+from helpers.tiny import environment
+from helpers.training import OWNER, VIEW, Task, equal, job, whole
 from ssl_skel import checkpoint
-from ssl_skel.api import Backbone, PretextTask
-from ssl_skel.curves import CurveWriter, read_curves
-from ssl_skel.data.open import open_split
-from ssl_skel.errors import BadRecord, Diverged, OutputError
-from ssl_skel.runtime import Runtime
+from ssl_skel.curves import read_curves
+from ssl_skel.errors import Diverged
 from ssl_skel.schema import TrainConfig
-from ssl_skel.train import Interrupted, TrainJob, make_optimizer, make_schedule, pretrain, steps_of
-
-VIEW = open_split("tiny", "xsub", card=CARD, frames=4)
-OWNER = "0123456789abcdef"
-
-
-class Task(PretextTask):
-    """Predicts the mean position of a clip; has buffers, dropout, an update without gradients, and noise."""
-
-    def __init__(self, norm: bool = True, dropout: float = 0.1, poison: int = 0) -> None:
-        super().__init__()
-        torch.manual_seed(5)
-        self.encoder = TinyNet(TinyNet.Config(norm=norm, dropout=dropout), VIEW.layout)
-        self.head = nn.Linear(8, 3)
-        self.register_buffer("centre", torch.zeros(3))
-        self.poison, self.calls, self.noise = poison, 0, dropout > 0
-
-    def views(self, batch: Any, gen: torch.Generator) -> Any:
-        noise = torch.randn(batch.xyz.shape, generator=gen) if self.noise else 0.0
-        return batch.xyz + 0.01 * noise, batch.valid
-
-    def forward(self, views: Any) -> dict[str, Tensor]:
-        self.calls += 1
-        out = self.head(self.encoder(*views, VIEW.layout).pooled)
-        loss = ((out - views[0].mean((1, 2, 3))) ** 2).mean()
-        return {"loss": loss * math.nan if self.calls == self.poison else loss, "size": out.detach().abs().mean()}
-
-    def after_step(self, step: int, total: int) -> None:
-        self.centre += 0.1 * (self.head.bias.detach() - self.centre) + step / total
-
-    def encoders(self) -> dict[str, Backbone]:
-        return {"encoder": self.encoder}
+from ssl_skel.train import Interrupted, make_optimizer, make_schedule, pretrain, steps_of
 
 
 @pytest.fixture(autouse=True)
@@ -67,31 +30,6 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def job(folder: Path, task: PretextTask | None = None, owner: str = OWNER, **kwargs: Any) -> TrainJob:
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {key: kwargs.pop(key) for key in ("stop_after", "checkpoint_s", "stop", "progress") if key in kwargs}
-    cfg = TrainConfig(**{"epochs": 2, "batch": 9, "frames": 4, "lr": 0.05, "ema": 0.9, "clip_grad": 1.0,
-                         "warmup": 0.3, **kwargs})
-    return TrainJob(owner, task or Task(), VIEW.train.clips, VIEW.train.names, cfg, 3, folder,
-                    Runtime(torch.device("cpu")), **own)
-
-
-def whole(folder: Path, **kwargs: Any) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """State and curve of an undisturbed training; EMA and all."""
-    task, _ = pretrain(job(folder, **kwargs))
-    return dict(task.state_dict()), read_curves(folder / "curves.jsonl")
-
-
-def equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return bool(one == other)
 
 
 # -- going on -----------------------------------------------------------------------------------------------------
@@ -139,7 +77,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from test_train import Task, job, pretrain
+from helpers.training import Task, job, pretrain
 
 class Slow(Task):
     def after_step(self, step, total):
@@ -176,120 +114,6 @@ def test_the_curve_reaches_the_file_before_the_checkpoint_that_relies_on_it(
         seen.append((len(read_curves(folder / "curves.jsonl")), state["step"])), save(folder, state)))
     pretrain(job(tmp_path, checkpoint_s=1e-9))
     assert seen == [(step, step) for step in range(1, 6)]
-
-
-# -- checkpoints --------------------------------------------------------------------------------------------------
-
-
-def stopped(folder: Path) -> None:
-    """Leave checkpoints of step 2 (previous) and 3 (last)."""
-    for stop in (2, 3):
-        with pytest.raises(Interrupted):
-            pretrain(job(folder, stop_after=stop))
-
-
-@pytest.mark.parametrize("harm", ["torn", "empty", "text", "pickle", "gone", "flipped", "one bit", "link", "pipe"])
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, harm: str) -> None:
-    stopped(tmp_path)
-    last = tmp_path / "last.ckpt"
-    data = last.read_bytes()
-    middle = len(data) // 2
-    content = {"torn": data[:middle], "empty": b"", "text": b"hello",
-               "pickle": b"cos\nsystem\n(S'touch owned'\ntR.", "flipped": bytes(b ^ 255 for b in data),
-               "one bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:]}.get(harm)
-    last.unlink() if content is None else last.write_bytes(content)
-    if harm == "link":
-        (tmp_path / "elsewhere").write_bytes(data)
-        last.symlink_to(tmp_path / "elsewhere")
-    if harm == "pipe":
-        os.mkfifo(last)
-    state = checkpoint.load(tmp_path, OWNER)
-    assert state is not None
-    assert state["step"] == 2
-    task, _ = pretrain(job(tmp_path))
-    assert equal(dict(task.state_dict()), whole(tmp_path / "whole")[0])
-    assert read_curves(tmp_path / "curves.jsonl") == read_curves(tmp_path / "whole" / "curves.jsonl")
-
-
-def test_without_a_usable_checkpoint_training_starts_anew(tmp_path: Path) -> None:
-    stopped(tmp_path)
-    for name in checkpoint.NAMES:
-        (tmp_path / name).write_bytes(b"")
-    task, _ = pretrain(job(tmp_path))
-    assert equal(dict(task.state_dict()), whole(tmp_path / "whole")[0])
-
-
-def test_a_checkpoint_of_another_cell_is_ignored(tmp_path: Path) -> None:
-    stopped(tmp_path)
-    assert checkpoint.load(tmp_path, "f" * 16) is None
-    steps: list[int] = []
-    pretrain(job(tmp_path, owner="f" * 16, progress=lambda values: steps.append(values["step"])))
-    assert len(read_curves(tmp_path / "curves.jsonl")) == 6
-
-
-def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.mkdir, (str(tmp_path / "owned"),)
-
-    content = io.BytesIO()
-    torch.save({"owner": OWNER, "bomb": Bomb()}, content)
-    for data in (content.getvalue(), checkpoint.seal(content.getvalue())):
-        (tmp_path / "last.ckpt").write_bytes(data)
-        assert checkpoint.load(tmp_path, OWNER) is None
-        assert not (tmp_path / "owned").exists()
-
-
-@pytest.mark.parametrize("spoil", [
-    lambda state: state.pop("task"), lambda state: state.update(task=3), lambda state: state["task"].popitem(),
-    lambda state: state["task"].update(extra=torch.zeros(1)), lambda state: state["optimizer"].pop("param_groups"),
-    lambda state: state["optimizer"]["param_groups"].clear(), lambda state: state.pop("step"),
-    lambda state: state.update(task={key: value[:1] for key, value in state["task"].items() if value.ndim})])
-def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path: Path, spoil: Callable[[dict[str, Any]], Any]) -> None:
-    """One of another configuration that was given this one's name, in a file whose digest is right."""
-    stopped(tmp_path)
-    state = checkpoint.load(tmp_path, OWNER)
-    assert state is not None
-    spoil(state)
-    checkpoint.save(tmp_path, state)
-    with pytest.raises(BadRecord, match="does not fit this pretraining") as caught:
-        pretrain(job(tmp_path))
-    assert "Remove last.ckpt and previous.ckpt there" in caught.value.message
-    assert "\n" not in caught.value.message
-
-
-def test_removing_checkpoints_leaves_the_rest(tmp_path: Path) -> None:
-    stopped(tmp_path)
-    checkpoint.remove(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["curves.jsonl"]
-
-
-def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="the folder is gone"):
-        checkpoint.save(tmp_path / "gone", {"owner": OWNER})
-    ready = job(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    with pytest.raises(OutputError, match="the folder is gone"):
-        pretrain(ready)
-
-
-# -- curves -------------------------------------------------------------------------------------------------------
-
-
-def test_curves_keep_what_the_checkpoint_knows_and_drop_the_rest(tmp_path: Path) -> None:
-    path = tmp_path / "curves.jsonl"
-    path.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, 6)) + '{"step": 6, "lo')
-    with CurveWriter(path, keep_until=3) as curves:
-        curves.write({"step": 4, "loss": 1.5, "odd": math.inf})
-    assert [line["step"] for line in read_curves(path)] == [1, 2, 3, 4]
-    assert json.loads(path.read_text().splitlines()[-1], parse_constant=pytest.fail)["odd"] is None
-
-
-@pytest.mark.parametrize("torn", [b'{"step": 3', b"3\n", b"\x00\x00\x00", b"\xff", b"[]\n", b"{}\n"])
-def test_a_torn_curve_ends_where_it_is_torn(tmp_path: Path, torn: bytes) -> None:
-    path = tmp_path / "curves.jsonl"
-    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + torn)
-    assert [line["step"] for line in read_curves(path)] == [1, 2]
 
 
 # -- what it costs and says ---------------------------------------------------------------------------------------
