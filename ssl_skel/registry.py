@@ -152,6 +152,10 @@ class Catalogue:
         """Usable entries of a kind, sorted by name."""
         return [self._entries[kind][name] for name in self.names(kind)]
 
+    def plugin_cards(self) -> dict[str, PluginCard]:
+        """Plugin -> card, of those that are usable."""
+        return {entry.name: entry.card for entry in self.entries("plugins") if entry.card}
+
     def get(self, kind: str, name: str) -> Entry:
         """Look an entry up.
 

@@ -17,6 +17,7 @@ from ssl_skel.bench.console import make_listener
 from ssl_skel.bench.executors.build import build_executor
 from ssl_skel.bench.grid import Grid, GridReport, Listener
 from ssl_skel.bench.planfile import write_plan
+from ssl_skel.bench.staleness import digests_of_today
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import DataMissing, SkelError, UsageMistake
 from ssl_skel.registry import Catalogue
@@ -94,7 +95,7 @@ def run_plan(plan: Plan, catalogue: Catalogue, make_executor: Callable[..., Exec
     try:
         with _signals(grid.interrupt):
             report = grid.run()
-        paths = _boards(store, plan, listen)
+        paths = _boards(store, plan, catalogue, listen)
     finally:
         listen("stop", {})
     listen("report", {"done": len(report.done), "failed": len(report.failed), "skipped": len(report.skipped),
@@ -130,12 +131,14 @@ def _refuse_empty(plan: Plan) -> None:
     raise UsageMistake("the plan is empty")
 
 
-def _boards(store: RecordStore, plan: Plan, listen: Listener) -> list[str]:
+def _boards(store: RecordStore, plan: Plan, catalogue: Catalogue, listen: Listener) -> list[str]:
     """Render the board; a record that somebody broke costs the board, not the report."""
     from ssl_skel.bench.board.files import write_boards
 
     try:
-        return [str(path) for path in write_boards(store, suite=plan.suite, baseline=plan.baseline)]
+        paths = write_boards(store, plan.suite, plan.baseline, current=digests_of_today(catalogue),
+                             cards=catalogue.plugin_cards())
+        return [str(path) for path in paths]
     except SkelError as error:
         listen("warning", {"message": f"no board was written: {error.message}"})
         return []

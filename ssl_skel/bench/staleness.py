@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+
 from ssl_skel import ids
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import RecordStore
@@ -52,6 +55,21 @@ def current_digests(record: Record, catalogue: Catalogue) -> dict[str, str]:
     except (SkelError, KeyError, TypeError, ValueError):
         core = "absent"
     return {"plugin": plugin, "core": core}
+
+
+def digests_of_today(catalogue: Catalogue) -> Callable[[Record], Mapping[str, str]]:
+    """Return `current_digests` with this registry, found once for records of the same code."""
+    known: dict[tuple[str, ...], Mapping[str, str]] = {}
+
+    def current(record: Record) -> Mapping[str, str]:
+        cell = record.cell
+        key = (cell.plugin, cell.backbone, cell.evaluator, json.dumps(record.config.get("preprocessing")),
+               str("joints" in record.config))
+        if key not in known:
+            known[key] = current_digests(record, catalogue)
+        return known[key]
+
+    return current
 
 
 def stale_parts(record: Record, catalogue: Catalogue) -> list[str]:

@@ -62,27 +62,16 @@ def board(suite: str | None, root: Path, form: str | None, baseline: str | None,
 
 
 def _current(plugin_paths: tuple[str, ...]) -> Callable[[Record], Mapping[str, str]]:
-    """Digests of today, found once for records of the same code."""
-    from ssl_skel.bench.staleness import current_digests
+    from ssl_skel.bench.staleness import digests_of_today
     from ssl_skel.registry import discover
 
-    catalogue = discover(plugin_paths)
-    known: dict[tuple[str, ...], Mapping[str, str]] = {}
-
-    def current(record: Record) -> Mapping[str, str]:
-        cell = record.cell
-        key = (cell.plugin, cell.backbone, cell.evaluator, json.dumps(record.config.get("preprocessing")))
-        if key not in known:
-            known[key] = current_digests(record, catalogue)
-        return known[key]
-
-    return current
+    return digests_of_today(discover(plugin_paths))
 
 
 def _cards(plugin_paths: tuple[str, ...]) -> dict[str, PluginCard]:
     from ssl_skel.registry import discover
 
-    return {entry.name: entry.card for entry in discover(plugin_paths).entries("plugins") if entry.card}
+    return discover(plugin_paths).plugin_cards()
 
 
 def _print_format(rendered: Rendered, form: str, out: Path | None) -> None:

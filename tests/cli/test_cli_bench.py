@@ -363,3 +363,9 @@ def test_doctor(shop: Workshop, call: Call) -> None:
     code, out, _ = call("doctor", "--plugins", str(shop.root), "--json")
     assert code == 1
     assert {row["what"]: row["state"] for row in strict(out)}["plugin torn"] == "broken"
+
+
+def test_the_board_of_a_run_knows_the_cards_of_outside_plugins(shop: Workshop, call: Call) -> None:
+    assert call(*run_arguments(shop, *GOOD))[0] == 0
+    page = (shop.out / "boards" / "custom" / "pages" / "plugin-tiny.html").read_text()
+    assert "tiny tiny" in page  # the card's summary; the registry of the suite has no such plugin

@@ -202,7 +202,8 @@ def _groups(records: Iterable[Record]) -> Groups:
 
 def write_boards(store: RecordStore, suite: str | None = None, baseline: str | None = None,
                  incomplete: bool = False, current: Current | None = None,
-                 families: Mapping[str, str] | None = None, pages: bool | None = None) -> list[Path]:
+                 families: Mapping[str, str] | None = None, pages: bool | None = None,
+                 cards: Mapping[str, PluginCard] | None = None) -> list[Path]:
     """Render a board in every format into ``boards/<suite>/`` of a store.
 
     Args:
@@ -213,6 +214,7 @@ def write_boards(store: RecordStore, suite: str | None = None, baseline: str | N
         current: Marks stale records (see `BoardRequest`).
         families: Plugin -> family; None takes the registry's.
         pages: Whether to write pages of methods, datasets and cells (see `BoardRequest`).
+        cards: Of plugins; None takes those of the registry.
 
     Returns:
         The paths written, the page first.
@@ -221,7 +223,7 @@ def write_boards(store: RecordStore, suite: str | None = None, baseline: str | N
         BadRecord: If a record does not agree with itself.
         OutputError: If the folder can't be written, or holds files that no board made.
     """
-    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, families, pages=pages))
+    rendered = make_board(store, BoardRequest(suite, baseline, incomplete, current, families, cards, pages))
     folder = fsio.make_folder(store.root, "boards", rendered.board.name)
     return save_board(rendered, folder)
 
