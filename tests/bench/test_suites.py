@@ -70,7 +70,8 @@ def test_training_keys_of_one_dataset_reach_that_dataset_only() -> None:
     suite = catalogue.suite("paper5-small")
     entry = next(entry for entry in suite.entries if entry.plugin == "simclr")
     colour = next(entry for entry in suite.entries if entry.plugin == "colorization")
-    for dataset, batch in (("nw-ucla", 64), ("sbu", 32)):
+    for dataset, budget in (("nw-ucla", (64, 40)), ("sbu", (16, 20))):
         layout = catalogue.load("datasets", dataset).get_layout()
-        assert resolve(catalogue, suite, entry, dataset, layout, Settings()).train.batch == batch
+        train = resolve(catalogue, suite, entry, dataset, layout, Settings()).train
+        assert (train.batch, train.epochs) == budget
         assert resolve(catalogue, suite, colour, dataset, layout, Settings()).train.batch == 24  # the entry's own
