@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ssl_skel import yamlio
 from ssl_skel.bench.cells import Plan
@@ -28,9 +28,13 @@ class PlannedCell(BaseModel):
 
 
 class PlannedPretraining(BaseModel):
-    """One expected pretraining: what it is told by; the file holds all of its `PretrainCell`, kept as extra keys."""
+    """One expected pretraining.
 
-    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+    Attributes:
+        raw: All that the file says of it, a `PretrainCell`.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     id: CellId
     plugin: str
@@ -39,6 +43,12 @@ class PlannedPretraining(BaseModel):
     dataset: str
     split: str
     seed: int
+    raw: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep(cls, data: Any) -> Any:
+        return {**data, "raw": data} if isinstance(data, dict) else data
 
     @property
     def name(self) -> str:

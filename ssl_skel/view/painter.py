@@ -98,7 +98,7 @@ def find_unfinished(run: Path, wanted: str) -> tuple[PretrainCell, dict[str, Any
     """
     plan = read_plan(run)
     try:
-        cells = [PretrainCell.model_validate(cell.model_dump()) for cell in (plan.pretrainings if plan else ())]
+        cells = [PretrainCell.model_validate(cell.raw) for cell in (plan.pretrainings if plan else ())]
     except ValidationError:
         return None
     for cell in cells:
