@@ -10,12 +10,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ssl_skel.bench.memory import held_mb
 from ssl_skel.bench.peers.scc_textbook import TextbookDecoder, TextbookEncoder, textbook_chamfer
 from ssl_skel.data.layouts import LAYOUTS
 from ssl_skel.nn.chamfer import chamfer
@@ -133,18 +133,6 @@ def _textbook(encoder: DGCNN, decoder: FoldingNet, k: int) -> tuple[nn.Module, n
     return other, fold
 
 
-def _resident_mb(peak: bool, device: torch.device) -> float:
-    """Return resident memory in MB (10^6 bytes), now or at its peak; allocated memory on CUDA."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6 if peak else torch.cuda.memory_allocated() / 1e6
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return peak_mb(device)
-    name = "VmHWM:" if peak else "VmRSS:"
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6
-
-
 def serve(lines: Any, answer: Callable[[dict[str, Any]], None]) -> None:
     """Run what the lines ask for."""
     sizes = json.loads(next(lines))
@@ -153,12 +141,12 @@ def serve(lines: Any, answer: Callable[[dict[str, Any]], None]) -> None:
     Side(**tiny).step()  # loads and compiles everything, so that memory counts the step alone
     device = torch.device(sizes["device"])
     reset_peak(device)
-    before = _resident_mb(False, device)
+    before = held_mb(device)
     side = Side(**sizes)
     answer(side.step())
     for _ in lines:
         answer(side.step())
-    answer({"peak_mb": _resident_mb(True, device) - before})
+    answer({"peak_mb": peak_mb(device) - before})
 
 
 def main() -> None:
