@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ssl_skel import ids
-from ssl_skel.bench.record import CellKey
+from ssl_skel.bench.record import CellKey, method_name
 from ssl_skel.errors import UsageMistake
 from ssl_skel.schema import DatasetName, LayoutName, Model, Name, TrainConfig
 
@@ -82,7 +82,7 @@ class PretrainCell(_Cell):
     @property
     def title(self) -> str:
         """One line for people."""
-        name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        name = method_name(self.plugin, self.label)
         return f"{name} ({self.backbone}) on {self.dataset}/{self.split}, seed {self.seed}"
 
 
@@ -163,7 +163,7 @@ class EvalCell(_Cell):
     @property
     def title(self) -> str:
         """One line for people."""
-        name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        name = method_name(self.plugin, self.label)
         fused = f", {self.fusion}" if self.fusion != "single" else ""
         before = f", pretrained on {self.origin.reference}," if self.origin else ""
         return f"{self.evaluator} of {name} {'+'.join(self.streams)}{fused}{before} on {self.dataset}/{self.split}"

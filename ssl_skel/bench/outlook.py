@@ -14,6 +14,7 @@ from typing import Any
 from ssl_skel.bench.cards import read_card
 from ssl_skel.bench.holders import Holder, held
 from ssl_skel.bench.planfile import PlanFile, PlannedCell, PlannedPretraining
+from ssl_skel.bench.record import method_name
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import SkelError
 
@@ -62,7 +63,7 @@ def _pretraining(cell: PlannedPretraining) -> _Work:
 
 def _evaluation(planned: PlannedCell) -> _Work:
     cell = planned.cell
-    name = f"{cell.plugin} [{cell.label}]" if cell.label else cell.plugin
+    name = method_name(cell.plugin, cell.label)
     title = f"{cell.evaluator} of {name} {cell.streams} on {cell.dataset}/{cell.split}, seed {cell.seed}"
     return _Work(planned.id, "evaluate", f"{cell.evaluator} on {cell.dataset}", title)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ssl_skel import yamlio
 from ssl_skel.bench.cells import Plan
-from ssl_skel.bench.record import CellId, CellKey
+from ssl_skel.bench.record import CellId, CellKey, method_name
 from ssl_skel.errors import BadRecord
 from ssl_skel.fsio import read_bounded, write_atomic
 
@@ -53,7 +53,7 @@ class PlannedPretraining(BaseModel):
     @property
     def name(self) -> str:
         """Plugin, and its label in brackets."""
-        return f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        return method_name(self.plugin, self.label)
 
     @property
     def title(self) -> str:

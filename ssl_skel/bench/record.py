@@ -16,6 +16,11 @@ Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 FailureStatus = Literal["error", "refused", "diverged", "crashed", "killed", "timeout", "interrupted"]
 
 
+def method_name(plugin: str, label: str) -> str:
+    """Return how people are told of a method: its plugin, and its label in brackets where it has one."""
+    return f"{plugin} [{label}]" if label else plugin
+
+
 class CellKey(Model):
     """What a row of a board is about.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssl_skel.bench.record import Record
+from ssl_skel.bench.record import Record, method_name
 from ssl_skel.errors import DataMissing, UsageMistake
 from ssl_skel.view import style
 
@@ -71,7 +71,7 @@ def gather(records: Sequence[Record], dataset: str = "") -> tuple[str, list[Row]
 
 def _add(rows: dict[str, Row], record: Record) -> None:
     cell = record.cell
-    name = f"{cell.plugin} [{cell.label}]" if cell.label else cell.plugin
+    name = method_name(cell.plugin, cell.label)
     fused = f", {cell.fusion}" if cell.fusion != "single" else ""
     row = rows.setdefault(f"{name}, {cell.backbone}, {cell.streams}{fused}", Row(
         f"{name}, {cell.backbone}, {cell.streams}{fused}", [], {}))

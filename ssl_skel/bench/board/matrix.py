@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ssl_skel.bench.board.ablation import AblationGrid, GridCell, grid_cell
-from ssl_skel.bench.record import Record
+from ssl_skel.bench.record import Record, method_name
 
 KIND = "Across datasets"
 
@@ -32,7 +32,7 @@ def find_matrices(records: Sequence[Record]) -> list[AblationGrid]:
 
 def _title(group: tuple[str, ...]) -> str:
     evaluator, plugin, label, backbone, streams, fusion = group
-    method = f"{plugin} [{label}]" if label else plugin
+    method = method_name(plugin, label)
     fused = "" if fusion == "single" else f", {fusion}"
     return f"{method} ({backbone}), {streams}{fused}, pretrained on the row, {evaluator} on the column"
 

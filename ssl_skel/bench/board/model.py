@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ssl_skel.bench.published import PublishedRow
-from ssl_skel.bench.record import Record
+from ssl_skel.bench.record import Record, method_name
 
 FLOOR = "random"
 """The plugin whose untrained, frozen encoder is the floor, and which, fine-tuned with all labels, is the ceiling."""
@@ -106,7 +106,7 @@ class RowKey:
     @property
     def method(self) -> str:
         """The name for people; it says what was pretrained on, if that is not the table's own training part."""
-        name = f"{self.plugin} [{self.label}]" if self.label else self.plugin
+        name = method_name(self.plugin, self.label)
         return f"{name}, pretrained on {self.pretrained_on}" if self.pretrained_on else name
 
 
