@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ssl_skel.bench import stats
-from ssl_skel.bench.pairing import ClipSet, join_shared
+from ssl_skel.bench.pairing import ClipSet, Ints, JoinedSet, join_shared
 from ssl_skel.bench.record import CellKey, Record
 from ssl_skel.bench.store import ID, RecordStore
 from ssl_skel.errors import UnknownName, UsageMistake
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str, str]
 Seeds = dict[int, Record]
+SubjectsOf = Callable[[str, tuple[str, ...]], Ints]
+"""Dataset and its clips' names -> (n,) performer ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Comparison:
         p_holm: McNemar's smallest exact p-value over the seeds, times their number, then adjusted (Holm) for the
             number of test sets.
         resolvable: Smallest difference that these clips can tell, the methods disagreeing as they do.
+        by_subject: The difference with an interval over whole subjects, where subjects were given.
     """
 
     place: Place
@@ -48,6 +51,7 @@ class Comparison:
     mcnemar: tuple[stats.McNemar, ...]
     p_holm: float
     resolvable: float
+    by_subject: stats.Difference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Overall:
         sets: Number of test sets that they make when those that share clips are joined.
         clips: Number of different clips.
         resolvable: Smallest difference that these clips can tell, half the width of the interval.
+        by_subject: The mean difference with an interval over whole subjects, where subjects were given.
     """
 
     found: stats.Difference
@@ -67,6 +72,7 @@ class Overall:
     sets: int
     clips: int
     resolvable: float
+    by_subject: stats.Difference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class Comparisons:
     over_all: dict[str, Overall]
 
 
-def compare(store: RecordStore, one: str, other: str, records: Sequence[Record]) -> Comparisons:
+def compare(store: RecordStore, one: str, other: str, records: Sequence[Record],
+            subjects_of: SubjectsOf | None = None) -> Comparisons:
     """Compare two rows wherever both were run.
 
     Args:
@@ -86,23 +93,26 @@ def compare(store: RecordStore, one: str, other: str, records: Sequence[Record])
             fusion (``colorization:temporal+spatial:concat``).
         other: The same.
         records: Those to look at.
+        subjects_of: Performers of a dataset's clips; with it, whole subjects are resampled, too.
 
     Raises:
         UnknownName: If no record fits.
         UsageMistake: If several rows fit on one test set, or the two share no test set.
         BadRecord: If predictions are missing or changed.
+        SkelError: If a test set has one subject only, or what `subjects_of` raises.
     """
     a, b = _select(records, one), _select(records, other)
     shared = sorted(place for place in a if place in b and _common(a[place], b[place]))
     if not shared:
         raise UsageMistake(f"{one!r} and {other!r} have no dataset, split, evaluator and seed in common")
-    clips, pairs = {}, {}
+    sets, drafts = {}, []
     for place in shared:
-        clips[place], pairs[place] = _pairs(store, a[place], b[place], one, other)
-    drafts = [_compare(place, a[place], b[place], pairs[place]) for place in shared]
+        clips, pairs = _pairs(store, a[place], b[place], one, other)
+        who = subjects_of(place[0], clips) if subjects_of else None
+        sets[place] = ClipSet(place[0], clips, *_means(pairs), who)
+        drafts.append(_compare(place, a[place], b[place], pairs, sets[place]))
     adjusted = stats.holm([draft.p_holm for draft in drafts]).tolist()
-    each = tuple(_with_holm(draft, p) for draft, p in zip(drafts, adjusted))
-    sets = {place: ClipSet(place[0], clips[place], *_means(pairs[place])) for place in shared}
+    each = tuple(replace(draft, p_holm=p) for draft, p in zip(drafts, adjusted))
     return Comparisons(each, _over_all(sets, one, other))
 
 
@@ -168,22 +178,21 @@ def _means(pairs: list[tuple[Any, Any]]) -> tuple[NDArray[np.float64], NDArray[n
     return np.mean([a for a, _ in pairs], axis=0), np.mean([b for _, b in pairs], axis=0)
 
 
-def _compare(place: Place, a: Seeds, b: Seeds, pairs: list[tuple[Any, Any]]) -> Comparison:
-    right_a, right_b = _means(pairs)
+def _compare(place: Place, a: Seeds, b: Seeds, pairs: list[tuple[Any, Any]], clips: ClipSet) -> Comparison:
     tests = tuple(stats.mcnemar(*pair) for pair in pairs)
     seeds = tuple(_common(a, b))
-    found = stats.paired_bootstrap(right_a, right_b, _seed(*(a[s].id for s in seeds), *(b[s].id for s in seeds)))
+    seed = _seed(*(a[s].id for s in seeds), *(b[s].id for s in seeds))
+    found = stats.paired_bootstrap(clips.a, clips.b, seed)
     resolvable = max(stats.smallest_difference(*pair) for pair in pairs)
     smallest = min(1.0, min(test.p_exact for test in tests) * len(tests))
     rows = (_name(a[seeds[0]].cell), _name(b[seeds[0]].cell))
-    return Comparison(place, rows, seeds, len(right_a), float(right_a.mean()), float(right_b.mean()), found, tests,
-                      smallest, resolvable)
+    return Comparison(place, rows, seeds, len(clips.a), float(clips.a.mean()), float(clips.b.mean()), found, tests,
+                      smallest, resolvable, _by_subject([clips], seed))
 
 
-def _with_holm(draft: Comparison, p: float) -> Comparison:
-    import dataclasses
-
-    return dataclasses.replace(draft, p_holm=p)
+def _by_subject(sets: Sequence[ClipSet | JoinedSet], seed: int) -> stats.Difference | None:
+    groups = [(one.a, one.b, one.subjects) for one in sets if one.subjects is not None]
+    return stats.paired_subjects(groups, seed) if groups else None
 
 
 def _over_all(sets: dict[Place, ClipSet], one: str, other: str) -> dict[str, Overall]:
@@ -196,8 +205,9 @@ def _over_all(sets: dict[Place, ClipSet], one: str, other: str) -> dict[str, Ove
 
 def _overall(group: list[ClipSet], seed: int) -> Overall:
     joined = join_shared(group)
-    found = stats.over_datasets(joined, seed)
-    return Overall(found, len(group), len(joined), sum(len(a) for a, _ in joined), (found.high - found.low) / 2)
+    found = stats.over_datasets([both.pair for both in joined], seed)
+    return Overall(found, len(group), len(joined), sum(len(both.a) for both in joined), (found.high - found.low) / 2,
+                   _by_subject(joined, seed))
 
 
 def _seed(*names: str) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ssl_skel.data.ntu_names import NAME as NTU_NAME
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +24,38 @@ class ClipSet:
         clips: n names.
         a: (n,) share of seeds of which A is right.
         b: (n,) the same of B.
+        subjects: (n,) performer ids, where they were asked for.
     """
 
     dataset: str
     clips: tuple[str, ...]
     a: Floats
     b: Floats
+    subjects: Ints | None = None
 
 
-def join_shared(sets: Sequence[ClipSet]) -> list[tuple[Floats, Floats]]:
+@dataclass(frozen=True, slots=True)
+class JoinedSet:
+    """What two methods got right on test sets that share clips; attributes as in `ClipSet`."""
+
+    a: Floats
+    b: Floats
+    subjects: Ints | None = None
+
+    @property
+    def pair(self) -> tuple[Floats, Floats]:
+        """(A is right, B is right)."""
+        return self.a, self.b
+
+
+def join_shared(sets: Sequence[ClipSet]) -> list[JoinedSet]:
     """Join test sets that share clips; each clip counts once, with its mean over the sets that hold it.
 
     Args:
         sets: Any number, in an order that says in which the result stands.
 
     Returns:
-        (A is right, B is right) of each joined set; the sets have no clip in common and may be resampled by themselves.
+        The joined sets, which have no clip in common and may be resampled by themselves.
     """
     owner: dict[Hashable, int] = {}
     parent = list(range(len(sets)))
@@ -63,12 +80,17 @@ def _keys(one: ClipSet) -> list[Hashable]:
     return [clip if NTU_NAME.fullmatch(clip) else (dataset, clip) for clip in one.clips]
 
 
-def _joined(group: Sequence[ClipSet]) -> tuple[Floats, Floats]:
+def _joined(group: Sequence[ClipSet]) -> JoinedSet:
     if len(group) == 1:
-        return group[0].a, group[0].b
+        return JoinedSet(group[0].a, group[0].b, group[0].subjects)
     places: dict[Hashable, int] = {}
     where = np.array([places.setdefault(key, len(places)) for one in group for key in _keys(one)])
     count = np.bincount(where)
     a, b = (np.bincount(where, np.concatenate(values)) / count
             for values in ([one.a for one in group], [one.b for one in group]))
-    return a, b
+    known = [one.subjects for one in group if one.subjects is not None]
+    if len(known) < len(group):
+        return JoinedSet(a, b)
+    subjects = np.zeros(len(count), np.int64)
+    subjects[where] = np.concatenate(known)
+    return JoinedSet(a, b, subjects)

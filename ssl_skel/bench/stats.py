@@ -125,13 +125,34 @@ def bootstrap_subjects(values: NDArray[np.generic], subjects: NDArray[np.integer
     Raises:
         SkelError: If there are fewer than two subjects.
     """
-    known, who = np.unique(subjects, return_inverse=True)
-    if len(known) < 2:
-        raise SkelError("one subject only: there is nothing to resample", "Use the interval over clips.")
-    sums = np.bincount(who, np.asarray(values, np.float64))
-    table = np.stack([sums, np.bincount(who).astype(np.float64)], axis=1)
-    totals = _resampled_means(table, seed, draws)
+    totals = _resampled_means(np.stack(_per_subject(values, subjects), axis=1), seed, draws)
     return _interval(totals[:, 0] / totals[:, 1], alpha)
+
+
+def paired_subjects(groups: Sequence[tuple[Right, Right, NDArray[np.integer]]], seed: int, draws: int = 10_000,
+                    alpha: float = 0.05) -> Difference:
+    """Compare two predictions of the same clips by resampling whole subjects, each with all of its clips.
+
+    Clips of a subject are alike, so an interval over clips says how sure the difference is for these performers, and
+    this one how sure it is for others. The p-value is that of `over_datasets`.
+
+    Args:
+        groups: (A is right, B is right, performer ids), each (n,), of every test set, which count the same.
+        seed: Of the draws.
+        draws: Number of resamples, of each set by itself.
+        alpha: One minus the level.
+
+    Raises:
+        SkelError: If the lengths differ or are zero, or a set has fewer than two subjects.
+    """
+    rng, total, observed = np.random.default_rng(seed), np.zeros(draws), 0.0
+    for a, b, subjects in groups:
+        _check_paired(a, b)
+        sums, clips = _per_subject(np.asarray(a, np.float64) - b, subjects)
+        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
+        total += (drawn @ sums) / (drawn @ clips) / len(groups)
+        observed += float(sums.sum() / clips.sum()) / len(groups)
+    return _difference(observed, total, alpha)
 
 
 def paired_bootstrap(a: Right, b: Right, seed: int, draws: int = 10_000, alpha: float = 0.05) -> Difference:
@@ -286,9 +307,22 @@ def over_datasets(pairs: Sequence[tuple[Right, Right]], seed: int, draws: int = 
         values, counts = np.unique(np.asarray(a, np.float64) - b, return_counts=True)
         total += rng.multinomial(len(a), counts / len(a), size=draws) @ values / len(a) / len(pairs)
         observed += float(counts @ values) / len(a) / len(pairs)
-    tail = min(int((total <= 0).sum()), int((total >= 0).sum()))
-    low, high = _interval(total, alpha)
-    return Difference(observed, low, high, min(1.0, 2 * (tail + 1) / (draws + 1)))
+    return _difference(observed, total, alpha)
+
+
+def _difference(observed: float, drawn: Floats, alpha: float) -> Difference:
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    low, high = _interval(drawn, alpha)
+    return Difference(observed, low, high, min(1.0, 2 * (tail + 1) / (len(drawn) + 1)))
+
+
+def _per_subject(values: NDArray[np.generic], subjects: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Sum of the values and number of the clips of each subject."""
+    known, who = np.unique(subjects, return_inverse=True)
+    if len(known) < 2:
+        raise SkelError("one subject only: there is nothing to resample", "Use the interval over clips.")
+    clips = np.bincount(who).astype(np.float64)
+    return np.bincount(who, np.asarray(values, np.float64)).astype(np.float64), clips
 
 
 def _discordant(a: Bools, b: Bools) -> tuple[int, int]:

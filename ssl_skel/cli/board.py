@@ -120,15 +120,18 @@ def _save(rendered: Rendered, root: Path, out: Path | None) -> None:
 @click.option("--suite", metavar="SUITE", help="Only the records of this suite.")
 @click.option("-d", "--dataset", metavar="DATASET[/SPLIT]", help="Only this dataset.")
 @click.option("-e", "--evaluator", metavar="EVALUATOR", help="Only this protocol.")
+@click.option("--by-subject", is_flag=True, help="Resample whole subjects, too, as the prepared data names them.")
+@options.data_root
 @options.as_json
 def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | None, evaluator: str | None,
-            as_json: bool) -> None:
+            by_subject: bool, data_root: Path, as_json: bool) -> None:
     """Compare A with B clip by clip, wherever both were run, and over all test sets.
 
     A and B are record ids, or plugins; after colons stands what else their rows must have (label, backbone, streams
     or fusion), as in `colorization:temporal+spatial:concat`.
     """
     from ssl_skel.bench.compare import compare as compare_rows
+    from ssl_skel.bench.performers import Performers
     from ssl_skel.bench.store import RecordStore
 
     store = RecordStore(root)
@@ -138,7 +141,7 @@ def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | 
                and evaluator in (None, record.cell.evaluator)]
     if not records:
         raise UsageMistake(f"{root} holds no such records", "Run `ssl-skel bench run` first, or give --records.")
-    found = compare_rows(store, one, other, records)
+    found = compare_rows(store, one, other, records, Performers(data_root) if by_subject else None)
     if as_json:
         click.echo(json.dumps(_comparison_data(found), indent=1))
         return
@@ -148,11 +151,13 @@ def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | 
         joined = f", {overall.sets} when those that share clips are joined" if overall.sets < overall.splits else ""
         click.echo(f"over {overall.splits} splits{joined}, {overall.clips} clips, {protocol}: "
                    f"{_difference(overall.found)}; resolves {100 * overall.resolvable:.2f} points")
+        if overall.by_subject:
+            click.echo(f"  {_difference(overall.by_subject, 'whole subjects resampled')}")
 
 
-def _difference(found: Difference) -> str:
+def _difference(found: Difference, resampled: str = "paired bootstrap") -> str:
     return (f"difference {100 * found.difference:+.2f} points, 95 % interval {100 * found.low:+.2f} to "
-            f"{100 * found.high:+.2f}, {_p(found.p)} (paired bootstrap)")
+            f"{100 * found.high:+.2f}, {_p(found.p)} ({resampled})")
 
 
 def _p(value: float) -> str:
@@ -164,6 +169,8 @@ def _comparison_text(item: Comparison) -> str:
     lines = [f"{dataset} {split}, {evaluator}, {item.n} clips, seeds {', '.join(map(str, item.seeds))}",
              f"  A {item.rows[0]}: {100 * item.a:.2f} %   B {item.rows[1]}: {100 * item.b:.2f} %",
              f"  {_difference(item.found)}"]
+    if item.by_subject:
+        lines.append(f"  {_difference(item.by_subject, 'whole subjects resampled')}")
     lines += [f"  McNemar, seed {seed}: {test.only_a} clips right in A only, {test.only_b} in B only, "
               f"{_p(test.p_exact)}" for seed, test in zip(item.seeds, item.mcnemar)]
     lines.append(f"  {_p(item.p_holm)} after Holm's correction; these clips resolve differences from "

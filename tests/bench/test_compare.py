@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from helpers.records import fill, make_record
 from ssl_skel.bench.compare import compare
 from ssl_skel.bench.pairing import ClipSet, join_shared
+from ssl_skel.bench.performers import Performers
 from ssl_skel.bench.store import RecordStore
-from ssl_skel.errors import BadRecord, UnknownName, UsageMistake
+from ssl_skel.errors import BadRecord, DataMissing, UnknownName, UsageMistake
 
 
 @pytest.fixture
@@ -104,8 +105,41 @@ def test_sets_are_joined_by_hand() -> None:
     twin = ClipSet("nw-ucla", ("c", "b"), np.array([1.0, 1.0]), np.array([0.0, 1.0]))
     other = ClipSet("sbu", ("a",), np.ones(1), np.zeros(1))
     joined = join_shared([one, other, twin])
-    assert [a.tolist() for a, _ in joined] == [[1, 1, 0.5], [1]]
-    assert [b.tolist() for _, b in joined] == [[0, 0.5, 0], [0]]
+    assert [both.a.tolist() for both in joined] == [[1, 1, 0.5], [1]]
+    assert [both.b.tolist() for both in joined] == [[0, 0.5, 0], [0]]
+
+
+def test_whole_subjects_are_resampled_where_they_are_known(store: RecordStore) -> None:
+    def subjects_of(dataset: str, clips: tuple[str, ...]) -> np.ndarray:
+        return np.arange(len(clips)) // 10  # A wins 12 of the 60 clips, 10 of subject 3 and 2 of subject 4
+
+    found = compare(store, "moco", "simclr:encoder", store.all(), subjects_of)
+    first = found.each[0]
+    assert first.by_subject is not None
+    assert first.by_subject.difference == pytest.approx(first.found.difference)
+    assert first.by_subject.high - first.by_subject.low > 1.5 * (first.found.high - first.found.low)
+    overall = found.over_all["linear"]
+    assert overall.by_subject is not None
+    assert overall.by_subject.difference == pytest.approx(overall.found.difference)
+    assert compare(store, "moco", "simclr:encoder", store.all()).each[0].by_subject is None
+
+
+def test_subjects_of_joined_sets() -> None:
+    one = ClipSet("nw-ucla", ("a", "b", "c"), np.ones(3), np.zeros(3), np.array([4, 5, 6]))
+    twin = ClipSet("nw-ucla", ("c", "d"), np.ones(2), np.zeros(2), np.array([6, 7]))
+    (joined,) = join_shared([one, twin])
+    assert joined.subjects is not None
+    assert joined.subjects.tolist() == [4, 5, 6, 7]
+
+
+def test_performers_are_those_of_the_prepared_clips(tmp_path: Path) -> None:
+    performers = Performers(tmp_path)
+    names = ("c02_s03_e01_v2", "c01_s01_e02_v1")
+    assert performers("synthetic", names).tolist() == [3, 1]
+    with pytest.raises(DataMissing, match="holds no clip clip-000"):
+        performers("synthetic", ("clip-000",))
+    with pytest.raises(DataMissing, match="nw-ucla is not prepared"):
+        performers("nw-ucla", names)
 
 
 def test_ntu120_holds_the_clips_of_ntu60() -> None:
@@ -120,5 +154,5 @@ def test_ntu120_holds_the_clips_of_ntu60() -> None:
 def test_joined_sets_hold_every_clip_once(parts: list[set[int]]) -> None:
     sets = [ClipSet("d", tuple(map(str, part)), np.ones(len(part)), np.zeros(len(part))) for part in parts]
     joined = join_shared(sets)
-    assert sum(len(a) for a, _ in joined) == len(set.union(*parts))
-    assert all((a == 1).all() for a, _ in joined)
+    assert sum(len(both.a) for both in joined) == len(set.union(*parts))
+    assert all((both.a == 1).all() for both in joined)

@@ -72,6 +72,13 @@ def test_subject_bootstrap_equals_scipy():
     assert got == pytest.approx(tuple(want), abs=0.015)
     clips = stats.bootstrap_clips(right, seed=0)
     assert got[1] - got[0] > clips[1] - clips[0]
+    other = rng.random(len(subjects)) < 0.5
+    sums = np.bincount(subjects, right.astype(float) - other)
+    want = bootstrap((sums, counts), lambda s, c, axis: s.sum(axis) / c.sum(axis), paired=True, vectorized=True,
+                     method="percentile", n_resamples=9000, random_state=1).confidence_interval
+    paired = stats.paired_subjects([(right, other, subjects)], seed=0)
+    assert (paired.low, paired.high) == pytest.approx(tuple(want), abs=0.015)
+    assert paired.difference == pytest.approx(right.mean() - other.mean())
 
 
 @pytest.mark.oracle
@@ -121,9 +128,21 @@ def test_same_predictions_differ_in_nothing():
     assert stats.mcnemar(A, A).p_exact == 1
 
 
+def test_pairs_of_subjects_by_hand():
+    """Of two subjects, 1/4 of the draws are twice the one that A wins by 1, 1/4 twice the other, 1/2 both."""
+    a, b = np.array([1, 1, 0, 0, 0, 0], bool), np.zeros(6, bool)
+    found = stats.paired_subjects([(a, b, np.array([7, 7, 9, 9, 9, 9]))], seed=0)
+    assert found.difference == pytest.approx(2 / 6)
+    assert (found.low, found.high) == (0, 1)
+    assert found.p == pytest.approx(0.5, abs=0.02)  # twice the quarter of draws that are 0
+    twice = stats.paired_subjects([(a, b, np.array([7, 7, 9, 9, 9, 9])), (b, a, np.arange(6))], seed=0)
+    assert twice.difference == 0
+
+
 @pytest.mark.parametrize("call", [
     lambda: stats.mcnemar(A, B[:5]), lambda: stats.spread([]), lambda: stats.over_datasets([], 0),
     lambda: stats.bootstrap_subjects(A, np.zeros(10, int), 0),
+    lambda: stats.paired_subjects([(A, B, np.zeros(10, int))], 0),
 ])
 def test_refusals(call):
     with pytest.raises(SkelError):

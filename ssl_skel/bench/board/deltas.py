@@ -50,8 +50,9 @@ class Deltas:
         if not mine or {k: v[0] for k, v in mine.items()} != {k: v[0] for k, v in theirs.items()}:
             return Delta(value, against)
         dataset = row.records[0].cell.dataset
-        pairs = join_shared([ClipSet(dataset, mine[split][0], mine[split][1], theirs[split][1]) for split in mine])
-        found = over_datasets(pairs, derive(0, "board", row.records[0].id, other.records[0].id), DRAWS)
+        joined = join_shared([ClipSet(dataset, mine[split][0], mine[split][1], theirs[split][1]) for split in mine])
+        seed = derive(0, "board", row.records[0].id, other.records[0].id)
+        found = over_datasets([both.pair for both in joined], seed, DRAWS)
         return Delta(value, against, found.low, found.high, found.p)
 
     def interval(self, row: Row) -> Interval | None:
@@ -59,8 +60,8 @@ class Deltas:
         sets, dataset = self._of(row), row.records[0].cell.dataset
         if not sets:
             return None
-        pairs = join_shared([ClipSet(dataset, clips, right, np.zeros(len(right))) for clips, right in sets.values()])
-        found = over_datasets(pairs, derive(0, "board", row.records[0].id), DRAWS)
+        joined = join_shared([ClipSet(dataset, clips, right, np.zeros(len(right))) for clips, right in sets.values()])
+        found = over_datasets([both.pair for both in joined], derive(0, "board", row.records[0].id), DRAWS)
         return Interval(found.low, found.high, "clips")
 
     def _of(self, row: Row) -> Sets:
