@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,12 @@ def test_each_pretraining_has_its_card_and_no_weights() -> None:
         folder = ROOT / "pretrain" / record.pretrain_id
         assert (folder / "card.json").is_file()
         assert {path.suffix for path in folder.iterdir()} <= {".json", ".jsonl"}
+
+
+def test_every_dataset_of_a_record_is_audited_with_the_counts_of_its_records() -> None:
+    for dataset in {record.cell.dataset for record in RECORDS}:
+        report = json.loads((ROOT / "audit" / dataset / "audit.json").read_text())
+        sizes = {split["name"]: split["test"] for split in report["splits"]}
+        for record in RECORDS:
+            if record.cell.dataset == dataset and record.cell.evaluator in ("linear", "knn"):
+                assert sizes[record.cell.split] == record.n.test
