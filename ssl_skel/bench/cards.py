@@ -11,8 +11,9 @@ from pydantic import Field
 from ssl_skel.bench.cells import PretrainCell
 from ssl_skel.bench.record import CellId, Sha256
 from ssl_skel.errors import BadCard, BadRecord, DataMissing, SkelError
-from ssl_skel.fsio import read_bounded, write_atomic
+from ssl_skel.fsio import write_atomic
 from ssl_skel.ids import file_sha256
+from ssl_skel.jsonio import read_json
 from ssl_skel.schema import Model
 from ssl_skel.yamlio import validate
 
@@ -63,10 +64,10 @@ def read_card(folder: Path) -> PretrainingCard:
     """
     path = folder / FILE
     try:
-        raw = json.loads(read_bounded(path, _MAX_BYTES))
+        raw = read_json(path, _MAX_BYTES)
     except FileNotFoundError:
         raise DataMissing(f"{path} is missing", _REDO) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BadRecord(f"can't read {path}: {error}", _REDO) from None
     try:
         card = validate(PretrainingCard, raw, str(path))

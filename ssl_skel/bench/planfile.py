@@ -12,7 +12,8 @@ from ssl_skel import yamlio
 from ssl_skel.bench.cells import Plan
 from ssl_skel.bench.record import CellId, CellKey, method_name
 from ssl_skel.errors import BadRecord
-from ssl_skel.fsio import read_bounded, write_atomic
+from ssl_skel.fsio import write_atomic
+from ssl_skel.jsonio import read_json
 
 PLAN = "plan.json"
 MAX_PLAN_BYTES = 50_000_000
@@ -91,10 +92,10 @@ def read_plan(root: Path) -> PlanFile | None:
     """
     path = root / PLAN
     try:
-        return PlanFile.model_validate(json.loads(read_bounded(path, MAX_PLAN_BYTES)))
+        return PlanFile.model_validate(read_json(path, MAX_PLAN_BYTES))
     except FileNotFoundError:
         return None
     except ValidationError as error:
         raise BadRecord(f"{path} is torn: {yamlio.describe(error, PlanFile)}", _AGAIN) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BadRecord(f"{path} is torn: {error}", _AGAIN) from None

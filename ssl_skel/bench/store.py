@@ -16,6 +16,7 @@ from ssl_skel import fsio, ids, yamlio
 from ssl_skel.bench.predictions import PredictionTable, read_predictions
 from ssl_skel.bench.record import CellKey, Failure, Predictions, Record, seal_of
 from ssl_skel.errors import BadRecord
+from ssl_skel.jsonio import parse_json
 from ssl_skel.schema import NAME, Model
 
 MAX_RECORD_BYTES = 1_000_000
@@ -304,25 +305,13 @@ def _read(path: Path, limit: int) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = _read(path, MAX_RECORD_BYTES)
-        raw = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        raw = parse_json(_read(path, MAX_RECORD_BYTES), finite=True)
         seal_of(raw if isinstance(raw, dict) else {})
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadRecord(f"{path} is torn or no JSON: {error}", REDO) from None
     if not isinstance(raw, dict):
         raise BadRecord(f"{path} holds no JSON object", REDO)
     return raw
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _validate(model: type[ModelT], raw: dict[str, Any], origin: str) -> ModelT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from ssl_skel import fsio
@@ -11,6 +10,7 @@ from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import ID, RecordStore
 from ssl_skel.errors import BadRecord
+from ssl_skel.jsonio import read_json
 
 MAX_CARD_BYTES = 10_000_000
 MAX_CURVE_BYTES = 1_000_000_000
@@ -60,9 +60,9 @@ def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> 
 
 def _check_card(path: Path, record: Record) -> None:
     try:
-        card = json.loads(fsio.read_bounded(path, MAX_CARD_BYTES))
+        card = read_json(path, MAX_CARD_BYTES)
         sha, known, curves = card["encoders_sha256"], card["id"], card.get("curves_sha256", "")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRecord(f"{path} is torn: {error}") from None
     if known != record.pretrain_id or sha != record.digests.encoder:
         raise BadRecord(f"record {record.id} was computed from other encoders than {path} describes")

@@ -20,6 +20,7 @@ from torch import Tensor
 from ssl_skel.data.open import SplitView
 from ssl_skel.errors import BadCard, BadData, DigestMismatch
 from ssl_skel.fsio import make_folder, read_bounded, write_atomic
+from ssl_skel.jsonio import parse_json
 from ssl_skel.schema import DatasetName, Model, Name
 from ssl_skel.yamlio import validate
 
@@ -153,11 +154,11 @@ def read_sets(path: Path, digest: str) -> LabelSets:
     """
     try:
         data = read_bounded(path, _MAX_BYTES)
-        raw = json.loads(data)
+        raw = parse_json(data)
         if hashlib.sha256(data).hexdigest() != digest:
             raise DigestMismatch(f"{path} is not the file that {SUMS} beside it names", _AGAIN)
         found = validate(LabelSets, raw, str(path))
-    except (OSError, ValueError, RecursionError, BadCard) as error:
+    except (OSError, ValueError, BadCard) as error:
         raise BadData(f"can't read the label sets {path}: {error}", _AGAIN) from None
     real = {percent: tuple(map(names_sha256, draws)) for percent, draws in found.sets.items()}
     if real != found.sets_sha256:

@@ -11,7 +11,8 @@ from pydantic import Field
 from ssl_skel.bench.cells import Preprocessing, PretrainCell
 from ssl_skel.bench.record import CellId, Sha256, seal_of
 from ssl_skel.errors import BadCard, DataMissing
-from ssl_skel.fsio import read_bounded, write_atomic
+from ssl_skel.fsio import write_atomic
+from ssl_skel.jsonio import read_json
 from ssl_skel.schema import LayoutName, Model, Name
 from ssl_skel.yamlio import validate
 
@@ -121,11 +122,11 @@ def read_encoder_card(folder: Path) -> EncoderCard:
     """
     path = folder / FILE
     try:
-        raw = json.loads(read_bounded(path, _MAX_BYTES))
+        raw = read_json(path, _MAX_BYTES)
         seal = seal_of(raw) if isinstance(raw, dict) else ""
     except FileNotFoundError:
         raise DataMissing(f"{path} is missing", _AGAIN) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BadCard(f"can't read {path}: {getattr(error, 'strerror', None) or error}", _AGAIN) from None
     try:
         card = validate(EncoderCard, raw, str(path))

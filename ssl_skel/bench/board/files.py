@@ -28,6 +28,7 @@ from ssl_skel.bench.published import load_published
 from ssl_skel.bench.record import CellId, Record
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import BadRecord, DigestMismatch, SkelError, UsageMistake
+from ssl_skel.jsonio import read_json
 from ssl_skel.registry import discover
 from ssl_skel.schema import NAME, Model, PluginCard
 
@@ -337,12 +338,12 @@ def _where(found: bytes, text: str) -> str:
 def _read_manifest(folder: Path) -> Manifest | None:
     path, remedy = folder / MANIFEST, "Remove the board and render it again."
     try:
-        return Manifest.model_validate(json.loads(fsio.read_bounded(path, MAX_MANIFEST_BYTES)))
+        return Manifest.model_validate(read_json(path, MAX_MANIFEST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         raise BadRecord(f"{path}: {yamlio.describe(error, Manifest)}", remedy) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BadRecord(f"{path} is torn: {error}", remedy) from None
 
 

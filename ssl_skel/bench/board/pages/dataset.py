@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from ssl_skel import fsio
 from ssl_skel.bench.board import words
 from ssl_skel.bench.board.model import FLOOR, Row, Table
 from ssl_skel.bench.board.pages.cell import Items
@@ -14,6 +12,7 @@ from ssl_skel.bench.board.pages.facts import DatasetFacts, SplitFacts, base_name
 from ssl_skel.bench.board.pages.plugin import Cell
 from ssl_skel.bench.board.pages.site import Site, class_tables
 from ssl_skel.bench.board.pages.templating import render
+from ssl_skel.jsonio import read_json
 
 MAX_AUDIT_BYTES = 20_000_000
 MAX_METHODS = 10
@@ -59,11 +58,11 @@ def read_audit(site: Site, name: str) -> dict[str, Any] | None:
     """The part of ``audit/<dataset>/audit.json`` that a page shows; None where there is none that can be read."""
     try:
         path = site.store.root / "audit" / name / "audit.json"
-        report = json.loads(fsio.read_bounded(path, MAX_AUDIT_BYTES))
+        report = read_json(path, MAX_AUDIT_BYTES)
         rows = [_audit_row(split) for split in report["splits"] if "problem" not in split]
         findings = [str(line) for line in report["findings"]]
         note = f"Of {int(report['clips']):,} clips with digest {str(report['digest'])[:16]}."
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     headings = [("Split", "text"), ("Test clips", "number"), ("Copies", "number"), ("Shared frames", "number"),
                 ("Nearly the same", "number")]
