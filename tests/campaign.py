@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -40,7 +40,7 @@ def build(root: Path) -> Workshop:
     """The workshop of a campaign; the same code and so the same ids in every folder."""
     shop = Workshop(root, ["base"])
     for name in PLUGINS:
-        shop.plugin(name, train={"epochs": 8, "batch": 9, "frames": 4})
+        shop.plugin(name, train={"epochs": 8, "batch": 8, "frames": 4})
     return shop
 
 
@@ -119,10 +119,11 @@ class Campaign:
         self.problems: list[str] = []
         self.shop = build(root)
         plan = plan_of(self.shop, processes)
-        code = self.shop.run_here(plan, out=root / "undisturbed", threads=1, processes=processes)
+        with (root / "log").open("ab") as log, self._begin(root / "undisturbed", "undisturbed", log) as run:
+            code = run.wait(7200)
         self.expected = results(root / "undisturbed")
         if code or set(self.expected) != {cell.id for cell in plan.evaluations}:
-            raise SystemExit("the undisturbed run failed")
+            raise SystemExit(f"the undisturbed run failed: {(root / 'log').read_text()}")
 
     def run(self, rounds: int) -> None:
         """Kill `rounds` processes."""
@@ -139,10 +140,7 @@ class Campaign:
         """Start the run once; returns whether everything is finished."""
         mark = f"{os.getpid()}-{self.figures['starts']}"
         self.figures["starts"] += 1
-        env = environment() | {MARK: mark, "TINY_NAP": str(NAP_S)}
-        log = (self.root / "log").open("ab")
-        with log, subprocess.Popen([sys.executable, __file__, "--drive", str(self.root), str(out), "--processes",
-                                    str(self.processes)], env=env, stdout=log, stderr=log) as run:
+        with (self.root / "log").open("ab") as log, self._begin(out, mark, log) as run:
             while run.poll() is None and sum(self.kills.values()) < rounds:
                 self._kill_one(mark, run)
                 self._check(out)
@@ -157,12 +155,18 @@ class Campaign:
         self._check(out)
         return code == 0
 
+    def _begin(self, out: Path, mark: str, log: BinaryIO) -> subprocess.Popen[bytes]:
+        command = [sys.executable, __file__, "--drive", str(self.root), str(out), "--processes", str(self.processes)]
+        return subprocess.Popen(command, env=environment() | {MARK: mark, "TINY_NAP": str(NAP_S)}, stdout=log,
+                                stderr=log)
+
     def _kill_one(self, mark: str, run: subprocess.Popen[bytes]) -> None:
+        # Mostly while cells (or their ranks, which import torch first) are at work; sometimes while everything starts.
+        patient, at_work = self.rng.random() < 0.8, "cell" if self.processes == 1 else "rank"
+        while run.poll() is None and patient and at_work not in family(mark).values():
+            time.sleep(0.005)
         began, wait = time.monotonic(), self.rng.choice((0.05, 0.3, 1.0, 6.0)) * self.rng.random()
-        # Mostly while cells are at work; sometimes while everything still starts.
-        patient = self.rng.random() < 0.8
-        while run.poll() is None and (time.monotonic() - began < wait
-                                      or (patient and "cell" not in family(mark).values())):
+        while run.poll() is None and time.monotonic() - began < wait:
             time.sleep(0.005)
         alive = sorted(family(mark).items())
         roles = sorted({role for _, role in alive})
