@@ -33,6 +33,9 @@ def test_refusals(tmp_path: Path) -> None:
     assert list(read_json(path, 100)) == ["a"]
     with pytest.raises(ValueError, match="NaN is no JSON number"):
         parse_json(path.read_text(), finite=True)
+    assert parse_json("1e999") == float("inf")
+    with pytest.raises(ValueError, match="1e999 is too large"):
+        parse_json("[1e999]", finite=True)
     with pytest.raises(ValueError, match="larger than"):
         read_json(path, 10)
     with pytest.raises(ValueError, match="a key stands twice"):

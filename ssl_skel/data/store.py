@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from ssl_skel.data.clip import NAME_BYTES, RawClip
 from ssl_skel.data.layouts import LAYOUTS, Layout, get_layout
 from ssl_skel.errors import DataMissing, DigestMismatch
-from ssl_skel.fsio import read_bounded
 from ssl_skel.ids import file_sha256
+from ssl_skel.jsonio import read_json
 
 SCHEMA = 1
 FILES = ("rows.npy", "valid.npy", "tracks.npy", "index.npy")
@@ -185,7 +185,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise DataMissing(f"{path.name} is not prepared in {path.parent}",
                           f"Run `ssl-skel data prepare {path.name} --raw DIR`, or give --data-root.")
     try:
-        meta = json.loads(read_bounded(path / "meta.json", MAX_META_BYTES))
+        meta = read_json(path / "meta.json", MAX_META_BYTES, finite=True)
         if meta["schema"] != SCHEMA:
             raise DataMissing(f"{path} has store schema {meta['schema']}, not {SCHEMA}", _again(path))
         if content_digest(meta) != meta["digest"]:
@@ -194,7 +194,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
             raise ValueError("no layout")
     except OSError as error:
         raise DataMissing(f"can't read {path / 'meta.json'}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise DataMissing(f"{path / 'meta.json'} is damaged", _again(path)) from None
     return dict(meta)
 

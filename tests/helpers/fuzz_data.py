@@ -171,7 +171,11 @@ def pyskl(folder: Path) -> Target:
         _drain(PysklPickle(), [spoilt])
 
     def reshape(rng: Random, data: bytes) -> bytes:
-        return pickle.dumps(mutate.spoil_tree(rng, pickle.loads(data)), rng.choice((2, 4, 5)))
+        spoilt = mutate.spoil_tree(rng, pickle.loads(data))
+        try:
+            return pickle.dumps(spoilt, rng.choice((2, 4, 5)))
+        except RecursionError:  # deeper than pickle writes
+            return mutate.spoil(rng, data, [data])
 
     return Target(tuple(pickle.dumps(few, protocol) for protocol in (2, 4, 5)), read, reshape)
 
