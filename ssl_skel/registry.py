@@ -73,19 +73,23 @@ class Entry:
         """Import the target.
 
         Raises:
-            BrokenPlugin: If the entry is broken, or its import fails; names the origin and the reason.
+            BrokenPlugin: If the entry is broken, its import fails, or it names something of another kind; tells the
+                origin and the reason.
         """
         if self.error:
             raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) is broken: {self.error}")
         module, _, attribute = self.target.partition(":")
         try:
             loaded = _plugin_module(self.folder, module) if self.folder else importlib.import_module(module)
-            return getattr(loaded, attribute)
+            found = getattr(loaded, attribute)
         except SkelError:
             raise
         except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
             reason = f"{type(error).__name__}: {error}"
             raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) can't be imported: {reason}") from error
+        if problem := _not_of_kind(self.kind, found):
+            raise BrokenPlugin(f"{self.kind[:-1]} {self.name!r} ({self.origin}) is broken: {self.target} is {problem}")
+        return found
 
     @property
     def version(self) -> int | None:
@@ -248,14 +252,22 @@ def _registry_entries(path: Path, origin: str) -> Iterator[Entry]:
     for pattern in index.plugins:
         if ".." in Path(pattern).parts or Path(pattern).is_absolute():
             raise BadCard(f"{path}: plugins: {pattern!r} leaves the folder")
-        for folder in sorted(path.parent.glob(pattern)):
-            if folder.is_dir() and not folder.name.startswith(("_", ".")):
-                yield plugin_entry(folder, origin)
+        for folder in _folders(path, pattern):
+            yield plugin_entry(folder, origin)
     for kind in _TARGET_KINDS:
         for name, item in getattr(index, kind).items():
             yield _target_entry(kind, name, item, origin, path.parent)
     for name, suite in index.suites.items():
         yield Entry("suites", name, origin, summary=suite.title, suite=suite)
+
+
+def _folders(path: Path, pattern: str) -> list[Path]:
+    try:
+        return [folder for folder in sorted(path.parent.glob(pattern))
+                if folder.is_dir() and not folder.name.startswith(("_", "."))]
+    except (OSError, ValueError, NotImplementedError) as error:  # too long a name, no pattern at all
+        raise BadCard(f"{path}: plugins: {pattern[:80]!r} names no folders: "
+                      f"{getattr(error, 'strerror', None) or error}") from None
 
 
 def _target_entry(kind: str, name: str, item: TargetEntry, origin: str, folder: Path) -> Entry:
@@ -315,6 +327,17 @@ def _pointed(kind: str, point: importlib.metadata.EntryPoint, dist: str) -> Entr
     if folder is None:
         return Entry(kind, point.name, dist, error=f"its package {point.value!r} can't be found")
     return plugin_entry(folder, dist)
+
+
+def _not_of_kind(kind: str, found: Any) -> str:
+    """What `found` is, if it can't be an entry of `kind`."""
+    if kind == "datasets":
+        from ssl_skel.data.card import DatasetCard
+
+        return "" if isinstance(found, DatasetCard) else f"a {type(found).__name__}, no DatasetCard"
+    if kind in ("plugins", "backbones") and not isinstance(found, type):
+        return f"a {type(found).__name__}, no class"
+    return ""
 
 
 def _plugin_package(folder: Path) -> str:

@@ -137,6 +137,23 @@ def beside(folder: Path, target: str = "net:Net", code: str = NET) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("pattern", ["", "x" * 300, "p" + "]" * 300])
+def test_a_pattern_that_names_no_folders_is_refused(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "registry.yaml").write_text(yaml.safe_dump({"schema": 1, "plugins": [pattern]}))
+    with pytest.raises(BadCard, match="names no folders"):
+        discover((str(tmp_path),))
+
+
+@pytest.mark.parametrize(("kind", "target", "reason"), [
+    ("datasets", "parts:Net", "is a type, no DatasetCard"), ("backbones", "parts:make", "is a function, no class")])
+def test_what_is_of_another_kind_is_refused(tmp_path: Path, kind: str, target: str, reason: str) -> None:
+    (tmp_path / "parts.py").write_text("class Net:\n    pass\n\n\ndef make():\n    return Net()\n")
+    index = {"schema": 1, "plugins": [], kind: {"wrong": {"target": target, "summary": "x"}}}
+    (tmp_path / "registry.yaml").write_text(yaml.safe_dump(index))
+    with pytest.raises(BrokenPlugin, match=reason):
+        discover((str(tmp_path),)).load(kind, "wrong")
+
+
 def test_a_module_may_lie_beside_a_registry(tmp_path: Path) -> None:
     one = discover((str(beside(tmp_path / "one")),)).get("backbones", "beside")
     assert (one.load().version, one.version, one.folder) == (4, 4, tmp_path / "one")

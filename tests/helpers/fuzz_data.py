@@ -7,6 +7,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,8 @@ class Target:
         """A spoilt file."""
         sample = rng.choice(self.samples)
         if self.reshape and rng.random() < 0.6:
-            return self.reshape(rng, sample)
+            with suppress(RecursionError):  # a tree deeper than can be written
+                return self.reshape(rng, sample)
         return mutate.spoil(rng, sample, self.samples)
 
 
@@ -171,11 +173,7 @@ def pyskl(folder: Path) -> Target:
         _drain(PysklPickle(), [spoilt])
 
     def reshape(rng: Random, data: bytes) -> bytes:
-        spoilt = mutate.spoil_tree(rng, pickle.loads(data))
-        try:
-            return pickle.dumps(spoilt, rng.choice((2, 4, 5)))
-        except RecursionError:  # deeper than pickle writes
-            return mutate.spoil(rng, data, [data])
+        return pickle.dumps(mutate.spoil_tree(rng, pickle.loads(data)), rng.choice((2, 4, 5)))
 
     return Target(tuple(pickle.dumps(few, protocol) for protocol in (2, 4, 5)), read, reshape)
 
