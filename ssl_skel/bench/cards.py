@@ -73,7 +73,11 @@ def read_card(folder: Path) -> PretrainingCard:
         card = validate(PretrainingCard, raw, str(path))
     except BadCard as error:
         raise BadRecord(error.what, _REDO) from None
-    if not card.id == card.cell.id == card.cell.with_id().id == folder.name:
+    try:
+        own = card.cell.with_id().id
+    except ValueError as error:  # a text that has no place in an id
+        raise BadRecord(f"can't read {path}: {error}", _REDO) from None
+    if not card.id == card.cell.id == own == folder.name:
         raise BadRecord(f"{path} is not the card of {folder.name}", _REDO)
     return card
 
