@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -63,3 +65,19 @@ def test_figures_are_told_without_the_inputs_that_went_wrong() -> None:
     figures.problems.append({"round": 3, "what": "crash"})
     assert '"problems": 1' in figures.line()
     assert "crash" not in figures.line()
+
+
+@pytest.mark.slow
+def test_inputs_that_once_got_through_are_refused(tmp_path: Path) -> None:
+    """Half a character in a card, a manifest 300 deep; see the history of the files that refuse them."""
+    from helpers import fuzz_targets
+
+    card = fuzz_targets.pretraining_card(tmp_path / "card")
+    spoilt = json.loads(card.samples[0])
+    spoilt["cell"]["config"] = {"x": "\ud800"}
+    assert feed(card.read, json.dumps(spoilt).encode())[0] == "refused"
+    manifest = fuzz_targets.manifest(tmp_path / "manifest")
+    spoilt = json.loads(manifest.samples[0])
+    spoilt["cards"] = {"a": json.loads('{"a":' * 300 + "1" + "}" * 300)}
+    assert feed(manifest.read, json.dumps(spoilt).encode())[0] == "refused"
+    assert all(feed(target.read, target.samples[0])[0] == "read" for target in (card, manifest))
