@@ -13,6 +13,8 @@ RECORD_SCHEMA = 1
 
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
+"""A metric, a time or a cost; far from where a board's percentages and scales would overflow."""
 FailureStatus = Literal["error", "refused", "diverged", "crashed", "killed", "timeout", "interrupted"]
 
 
@@ -149,22 +151,22 @@ class Record(Model):
     config: dict[str, Any]
     status: Literal["ok"] = "ok"
     primary: str
-    metrics: dict[str, float]
-    ci95: dict[str, tuple[float, float]]
+    metrics: dict[str, Figure]
+    ci95: dict[str, tuple[Figure, Figure]]
     n: Counts
     num_classes: int
     selection: Literal["last", "best-on-test"] = "last"
     chosen: dict[str, Any] = Field({})
     predictions: Predictions
-    time_s: dict[str, float]
-    cost: dict[str, float | None]
+    time_s: dict[str, Figure]
+    cost: dict[str, Figure | None]
     env: dict[str, Any]
     started: str
     finished: str
     pretraining_data: PretrainingData | None = None
     world_size: int = Field(1, ge=1)
     reproduce: tuple[str, ...] = ()
-    ci95_subjects: dict[str, tuple[float, float]] = Field({})
+    ci95_subjects: dict[str, tuple[Figure, Figure]] = Field({})
     persons: int | None = Field(None, ge=1)
     modality: str = Field("joints", max_length=60)
     seal: str = ""

@@ -220,10 +220,11 @@ def test_ids_that_lead_elsewhere_are_no_ids(store: RecordStore, bad: str) -> Non
             ask(bad)
 
 
-def test_a_record_with_no_number_is_not_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308])
+def test_a_record_with_no_number_is_not_written(tmp_path: Path, value: float) -> None:
     store = RecordStore(tmp_path).create()
     record, data = make_record(0.5)
-    broken = record.model_copy(update={"metrics": {"top1": float("nan")}})
+    broken = record.model_copy(update={"metrics": {"top1": value}})
     with pytest.raises(BadRecord):
         store.write(broken, data)
     assert not list(tmp_path.rglob("*.*"))
