@@ -33,11 +33,33 @@ def test_two_differing_keys_are_found_and_numbers_run_across() -> None:
     assert grid == ablation_grid(list(reversed(RECORDS)), grid.row_key, grid.col_key, grid.title)
 
 
-def test_groups_with_one_or_three_differing_keys_are_no_grid() -> None:
+def test_one_differing_key_is_no_grid() -> None:
     one = [record for record in RECORDS if record.config["task"]["mask"]["strategy"] == "frame"]
     assert find_ablations(one) == []
-    three = [*RECORDS, masked("frame", 0.1, 0.3, config__frames=20)]
-    assert find_ablations(three) == []
+
+
+def test_a_third_key_is_held_fixed() -> None:
+    grid, = find_ablations([*RECORDS, masked("frame", 0.1, 0.3, config__frames=20)])
+    assert (grid.row_key, grid.col_key) == ("task.mask.strategy", "task.mask.ratio")
+    assert set(grid.cells) == {(s, r) for s in ("frame", "random") for r in ("0.1", "0.4", "0.7")}
+    assert grid.title.endswith(", frames 40")
+    longer = [masked(s, r, 0.6, config__frames=20) for s in ("random", "frame") for r in (0.1, 0.4)]
+    grids = find_ablations([*RECORDS, *longer])
+    assert [grid.title[-11:] for grid in grids if grid.col_key == "task.mask.ratio" and grid.row_key != "frames"] == [
+        ", frames 20", ", frames 40"]
+
+
+def test_a_key_that_follows_from_another_may_differ_along() -> None:
+    """Body parts are ten where parts are masked, and five elsewhere, where their number plays no role."""
+    parts = [make_record(0.5, config__task={"mask": s, "ratio": r, "parts": 10 if s == "part" else 5})[0]
+             for s in ("part", "frame", "none") for r in (0.1, 0.4) if s != "none" or r == 0.4]
+    grid, = find_ablations(parts)
+    assert (grid.rows, grid.cols, len(grid.cells)) == (("frame", "none", "part"), ("0.1", "0.4"), 5)
+
+
+def test_a_row_and_a_column_of_three_keys_are_no_grid() -> None:
+    corner = [masked("frame", 0.1, 0.3), masked("frame", 0.4, 0.3), masked("random", 0.1, 0.3)]
+    assert find_ablations([*corner, masked("joint", 0.7, 0.3, config__frames=20)]) == []
 
 
 def test_a_hole_in_the_grid_is_allowed() -> None:

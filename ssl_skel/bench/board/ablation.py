@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from ssl_skel.bench.board.comparable import differing_keys, flat
@@ -85,27 +86,56 @@ def ablation_grid(records: Sequence[Record], row_key: str, col_key: str, title: 
 
 
 def find_ablations(records: Sequence[Record]) -> list[AblationGrid]:
-    """Find groups of records, alike but for the seed, whose configurations differ in exactly two keys."""
+    """Find records, alike but for the seed, that two keys of their configuration set out as a grid.
+
+    Where more than two keys differ, a grid is shown for every pair of keys that has, at equal values of the others,
+    more cells than a row and a column of it; a key that follows from one of the two, as the number of parts from the
+    strategy that masks them, may differ along.
+    """
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         cell = record.cell
         groups[cell.dataset, cell.split, cell.evaluator, cell.plugin, cell.backbone, cell.streams,
                cell.fusion, cell.pretrained_on].append(record)
-    grids = []
-    for names, group in sorted(groups.items()):
-        keys = differing_keys(record.config for record in group)
-        if len(keys) != 2:
-            continue
-        first, second = sorted(keys, key=lambda key: (_numeric(group, key), key))
-        dataset, split, evaluator, plugin, backbone, streams, fusion, before = names
-        fused = "" if fusion == "single" else f", {fusion}"
-        origin = f", pretrained on {before}" if before else ""
-        title = f"{plugin} ({backbone}), {streams}{fused}{origin}, on {dataset} {split}, {evaluator}"
-        try:
-            grids.append(ablation_grid(group, first, second, title))
-        except UsageMistake:
-            continue
-    return [grid for grid in grids if len(grid.rows) > 1 and len(grid.cols) > 1]
+    return [grid for names, group in sorted(groups.items()) for grid in _grids_of(names, group)]
+
+
+def _grids_of(names: tuple[str, ...], group: Sequence[Record]) -> list[AblationGrid]:
+    dataset, split, evaluator, plugin, backbone, streams, fusion, before = names
+    fused = "" if fusion == "single" else f", {fusion}"
+    origin = f", pretrained on {before}" if before else ""
+    title = f"{plugin} ({backbone}), {streams}{fused}{origin}, on {dataset} {split}, {evaluator}"
+    keys = sorted(differing_keys(record.config for record in group), key=lambda key: (_numeric(group, key), key))
+    if len(keys) == 2:
+        grid = _try_grid(group, keys[0], keys[1], title)
+        return [grid] if grid else []
+    configs = [{key: _text(flat(record.config).get(key)) for key in keys} for record in group]
+    found = []
+    for first, second in combinations(keys, 2):
+        fixed = [key for key in keys if key not in (first, second)
+                 and not _follows(configs, key, first) and not _follows(configs, key, second)]
+        alike: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+        for record, config in zip(group, configs, strict=True):
+            alike[tuple(config[key] for key in fixed)].append(record)
+        for values, members in sorted(alike.items()):
+            held = "".join(f", {key.rpartition('.')[2]} {value}" for key, value in zip(fixed, values, strict=True))
+            grid = _try_grid(members, first, second, title + held)
+            if grid and len(grid.cells) >= len(grid.rows) + len(grid.cols):
+                found.append(grid)
+    return found
+
+
+def _try_grid(group: Sequence[Record], row_key: str, col_key: str, title: str) -> AblationGrid | None:
+    try:
+        grid = ablation_grid(group, row_key, col_key, title)
+    except UsageMistake:
+        return None
+    return grid if len(grid.rows) > 1 and len(grid.cols) > 1 else None
+
+
+def _follows(configs: Sequence[dict[str, str]], key: str, other: str) -> bool:
+    """Whether the value of `other` tells that of `key`."""
+    return len({(config[other], config[key]) for config in configs}) == len({config[other] for config in configs})
 
 
 def _numeric(records: Sequence[Record], key: str) -> bool:
