@@ -109,7 +109,7 @@ def _grids_of(names: tuple[str, ...], group: Sequence[Record]) -> list[AblationG
     if len(keys) == 2:
         grid = _try_grid(group, keys[0], keys[1], title)
         return [grid] if grid else []
-    configs = [{key: _text(flat(record.config).get(key)) for key in keys} for record in group]
+    configs = [{key: _text(config.get(key)) for key in keys} for config in (flat(record.config) for record in group)]
     found = []
     for first, second in combinations(keys, 2):
         fixed = [key for key in keys if key not in (first, second)
