@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from helpers.records import fill, make_record
+from ssl_skel.bench.board import words
 from ssl_skel.bench.board.build import BoardInput, build_board
+from ssl_skel.bench.board.charts import make_scatters
 from ssl_skel.bench.board.model import Board
 from ssl_skel.bench.board.pages.classes import count_classes
 from ssl_skel.bench.board.pages.series import POINTS, Series, curve_groups, draw, read_series
@@ -121,3 +123,35 @@ def test_a_line_chart_stays_in_its_frame_whatever_its_values() -> None:
 def test_metrics_of_curves_are_recognised_by_their_places() -> None:
     metrics = {"top1": 0.5, "noise/1/top1": 0.4, "noise/2/top1": 0.3, "noise/area": 0.4, "view/1/top1": 0.2}
     assert curve_groups(metrics) == {"noise": {1: 0.4, 2: 0.3}}
+
+
+def test_rows_of_a_rank_plot_are_told_apart_also_where_their_names_are_long() -> None:
+    streams = ("temporal+spatial+person", "temporal+spatial", "coarse-temporal+coarse-spatial+coarse-person")
+    records = [make_record(0.5, plugin="colorization", label="fine+coarse aligned with the first frame", split=split,
+                           streams=name, fusion=fusion)[0]
+               for split in ("v1", "v2") for name in streams for fusion in ("concat", "scores")]
+    (plot,) = rank_plots(build_board(BoardInput(records), "made-up"))
+    assert len(set(plot.labels)) == len(plot.labels) == 6
+    assert all(len(line) <= 38 for label in plot.labels for line in label)
+    assert plot.labels[0][0].startswith("colorization [fine")
+
+
+def test_names_that_are_the_same_when_cut_are_numbered() -> None:
+    long = ["a" * 20 + middle + "a" * 20 for middle in "xyz"]
+    short = words.distinct([*long, long[0], "b"], 21)
+    assert short == ["a" * 10 + "…" + "a" * 10, "a" * 8 + "…" + "a" * 8 + " (2)", "a" * 8 + "…" + "a" * 8 + " (3)",
+                     "a" * 10 + "…" + "a" * 10, "b"]
+
+
+@pytest.mark.parametrize(("floor", "ceiling"), [(0.731, 0.75), (0.75, 0.731), (0.2, 0.9), (0.5, 0.5), (0.01, 0.02)])
+def test_labels_of_floor_and_ceiling_stand_apart(floor: float, ceiling: float) -> None:
+    records = [make_record(0.4 + place / 10, plugin=plugin, n=1000, cost__pretrain_hours=1.0 + place,
+                           ci95={"top1": (0.01, 0.99)})[0] for place, plugin in enumerate(("simclr", "moco"))]
+    records += [make_record(value, plugin="random", n=1000, evaluator=evaluator, config__train__epochs=0)[0]
+                for value, evaluator in ((floor, "linear"), (ceiling, "finetune"))]
+    table = next(t for t in build_board(BoardInput(records), "made-up").tables if t.evaluator == "linear")
+    (scatter,) = make_scatters(table)
+    first, second = scatter.levels
+    assert {first.role, second.role} == {"floor", "ceiling"}
+    assert second.text_y - first.text_y >= 13.9
+    assert all(12 <= level.text_y <= 276 for level in scatter.levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ CHAR = 7.4
 
 LABEL = 30
 """Letters of a label."""
+
+LINE = 14.0
+"""Height of a line of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Level:
     y: float
     text: str
     role: str
+    text_y: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +185,8 @@ def _scatter(table: Table, title: str, x_name: str, value: Callable[[Cost], floa
 
     names = [words.method(row) for row in rows]
     labels = [name if names.count(name) == 1 else f"{name} {words.streams(row)}" for name, row in zip(names, rows)]
-    levels = tuple(Level(to_y(100 * (row.mean or 0)), f"{row.role} {words.percent(row.mean)}", row.role)
-                   for row in _levels(table))
+    labels = words.distinct(labels, LABEL)
+    levels = _level_lines(_levels(table), to_y)
     points = _place([_point(row, label, to_x(cost), to_y, text(row.cost))
                      for row, label, cost in zip(rows, labels, costs)], levels)
     best = max(rows, key=lambda row: row.mean or 0)
@@ -201,6 +206,20 @@ def _levels(table: Table) -> list[Row]:
     return found
 
 
+def _level_lines(rows: Sequence[Row], to_y: Callable[[float], float]) -> tuple[Level, ...]:
+    """Lines with their labels above them; of two that are near, the lower one's stands below it if it fits there."""
+    found = [Level(y, f"{row.role} {words.percent(row.mean)}", row.role, y - 5)
+             for row in rows for y in (to_y(100 * (row.mean or 0)),)]
+    found.sort(key=lambda level: level.y)
+    if len(found) == 2 and found[1].text_y - found[0].text_y < LINE:
+        upper, lower = found
+        if lower.y + LINE <= PLOT_H - BOTTOM - 3:
+            found[1] = dataclasses.replace(lower, text_y=round(lower.y + LINE, 1))
+        else:
+            found[0] = dataclasses.replace(upper, text_y=round(lower.text_y - LINE, 1))
+    return tuple(found)
+
+
 def _log_ticks(left: float, right: float) -> list[float]:
     for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
         ticks = [factor * 10.0**power for power in range(math.floor(left), math.ceil(right) + 1)
@@ -213,7 +232,6 @@ def _log_ticks(left: float, right: float) -> list[float]:
 def _point(row: Row, label: str, x: float, to_y: Callable[[float], float], cost: str) -> Point:
     mid = 100 * (row.mean or 0)
     low, high = (100 * row.interval.low, 100 * row.interval.high) if row.interval else (mid, mid)
-    label = label if len(label) <= LABEL else label[:LABEL - 1] + "…"
     text = f"{words.method(row)}, {row.key.backbone}, {words.streams(row)}: {words.score(row)} % at {cost}"
     return Point(x, to_y(mid), to_y(low), to_y(high), row.role, text, label, x, to_y(mid), "start")
 
@@ -221,7 +239,9 @@ def _point(row: Row, label: str, x: float, to_y: Callable[[float], float], cost:
 def _place(points: Sequence[Point], levels: Sequence[Level]) -> list[Point]:
     """Put each label to the right, left, above or below its point, where nothing lies yet; else leave it out."""
     taken = [(p.x - 6, p.y - 6, p.x + 6, p.y + 6) for p in points]
-    taken += [(PLOT_W - RIGHT - CHAR * len(level.text), level.y - 16, PLOT_W - RIGHT, level.y - 2) for level in levels]
+    taken += [(PLOT_W - RIGHT - CHAR * len(level.text), level.text_y - 11, PLOT_W - RIGHT, level.text_y + 3)
+              for level in levels]
+    whiskers = [(p.x - 2, min(p.low, p.high), p.x + 2, max(p.low, p.high)) for p in points]
     placed = []
     for point in sorted(points, key=lambda p: (p.y, p.x, p.text)):
         width = CHAR * len(point.label)
@@ -230,10 +250,11 @@ def _place(points: Sequence[Point], levels: Sequence[Level]) -> list[Point]:
                  (point.x, point.y - 10, "middle", point.x - width / 2),
                  (point.x, point.y + 19, "middle", point.x - width / 2))
         label, where = "", spots[0]
-        for spot in spots:
+        # A place that no whisker crosses if there is one; else the label is drawn over the whisker.
+        for others, spot in ((others, spot) for others in (whiskers, []) for spot in spots):
             box = (spot[3], spot[1] - 10, spot[3] + width, spot[1] + 3)
             inside = box[0] >= LEFT and box[2] <= PLOT_W - 2 and box[1] >= 2 and box[3] <= PLOT_H - BOTTOM
-            if inside and not any(_overlap(box, other) for other in taken):
+            if inside and not any(_overlap(box, other) for other in (*taken, *others)):
                 taken.append(box)
                 label, where = point.label, spot
                 break

@@ -107,7 +107,14 @@ class RowKey:
     def method(self) -> str:
         """The name for people; it says what was pretrained on, if that is not the table's own training part."""
         name = method_name(self.plugin, self.label)
-        return f"{name}, pretrained on {self.pretrained_on}" if self.pretrained_on else name
+        return f"{name}, {self.origin}" if self.origin else name
+
+    @property
+    def origin(self) -> str:
+        """What other data its encoder is from; the floor is never trained, so only its shape comes from there."""
+        if not self.pretrained_on:
+            return ""
+        return f"{'encoder shaped for' if self.plugin == FLOOR else 'pretrained on'} {self.pretrained_on}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ MIN_SETS_TEST = 5
 """Test sets from which a critical difference is given; with fewer it is wider than the scale."""
 
 ALPHA = 0.05
+LETTERS = 38
+"""Letters that fit into a line of a label."""
+
 Rows = dict[tuple[RowKey, str], Row]
 
 
@@ -53,6 +56,14 @@ class RankPlot:
     methods: tuple[Ranked, ...]
     left_out: int
     critical: float | None
+
+    @property
+    def labels(self) -> list[tuple[str, str]]:
+        """Two lines a method: its name, and its backbone and streams; no two methods have the same two lines."""
+        rows = [one.row for one in self.methods]
+        names = words.distinct([words.method(row) for row in rows], LETTERS)
+        settings = [f"{row.key.backbone} · {words.streams(row)}" for row in rows]
+        return list(zip(names, words.distinct(settings, LETTERS), strict=True))
 
 
 def critical_difference(methods: int, sets: int, alpha: float = ALPHA) -> float:

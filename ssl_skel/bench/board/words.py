@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ssl_skel.bench.board.ablation import GridCell
 from ssl_skel.bench.board.model import Board, Cost, Row, Table, Track
@@ -30,6 +30,31 @@ TRUST = {"A": "authors' own file or paper", "B": "tables of at least two groups 
 def one_line(text: str) -> str:
     """Text in one line, without what would steer a terminal."""
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
+def cut(text: str, letters: int) -> str:
+    """Text of at most so many letters; a longer one loses its middle, as names often differ at their ends."""
+    if len(text) <= letters:
+        return text
+    end = (letters - 1) // 2
+    return f"{text[:letters - 1 - end]}…{text[len(text) - end:]}"
+
+
+def distinct(texts: Sequence[str], letters: int) -> list[str]:
+    """Texts cut to so many letters; different texts that are the same when cut are numbered."""
+    found: dict[str, str] = {}
+    for text in texts:
+        short, count = cut(text, letters), 1
+        while text not in found and short in found.values():
+            count += 1
+            short = f"{cut(text, letters - len(f' ({count})'))} ({count})"
+        found.setdefault(text, short)
+    return [found[text] for text in texts]
+
+
+def chosen(value: object) -> str:
+    """A value that was chosen on held-out subjects; a measured one with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def metric_name(name: str) -> str:
@@ -176,6 +201,15 @@ def hidden(table: Table) -> str:
         return ""
     what = "1 incomplete row is" if table.hidden == 1 else f"{table.hidden} incomplete rows are"
     return f"{what} not shown; --incomplete shows them."
+
+
+def empty(board: Board) -> str:
+    """Say that a board has no row that counts, and why as far as it is known; empty where it has one."""
+    rows = [row for table in board.tables for row in table.rows()]
+    if any(not row.missing for row in rows):
+        return ""
+    hint = "" if board.incomplete else " Rows that are incomplete or failed are not shown; --incomplete shows them."
+    return f"This board has no complete row yet.{hint}"
 
 
 def flops(cost: Cost) -> str:

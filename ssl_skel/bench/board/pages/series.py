@@ -16,7 +16,7 @@ from ssl_skel.bench.board.charts import Tick, nice
 from ssl_skel.bench.board.model import Row
 
 WIDTH, HEIGHT = 360.0, 200.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 12.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 12.0, 34.0
 POINTS = 60
 """Points of a drawn training curve; each is the mean of a stretch of steps."""
 
