@@ -327,3 +327,37 @@ def test_names_of_pages_are_the_ones_that_are_recognised() -> None:
         assert OWN.match(name)
     for name in ("plugin-.HTML", "cell-0123.html", "index.html", "plugin-x.html.bak", "dataset-A.html"):
         assert not OWN.match(name)
+
+
+def test_a_card_turns_no_text_around_it(tmp_path: Path) -> None:
+    turned = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+    store = fill(tmp_path, make_record(0.5, env={"cpu": f"a{turned}b"}))
+    facts = Facts(plugins={}, datasets={})
+    rendered = make_board(store, BoardRequest(families={"simclr": f"c{turned}d"}))
+    pages = dict(render_pages(Site(rendered.board, store.all(), facts, {}, store)))
+    for text in (*pages.values(), rendered.text("html")):
+        assert not set(turned) & set(text)
+    assert "a" + "\ufffd" * 9 + "b" in pages[f"cell-{store.all()[0].id}.html"]
+    assert "c" + "\ufffd" * 9 + "d" in rendered.text("html")
+
+
+def test_the_best_of_fine_tuning_is_shown_where_only_the_ceiling_was_fine_tuned(tmp_path: Path) -> None:
+    store = fill(tmp_path, make_record(0.5), make_record(0.9, plugin="random", evaluator="finetune",
+                                                        config__train__epochs=0))
+    write_boards(store)
+    best = read(store, "pages/dataset-nw-ucla.html")
+    best = best[best.index('id="best"'):]
+    assert re.search(r"v3, finetune</th><td[^>]*>random · st-gcn · encoder</td><td[^>]*>90\.0<", best)
+
+
+def test_the_floor_of_a_transfer_is_not_called_pretrained(tmp_path: Path) -> None:
+    store = fill(tmp_path, *(make_record(0.5, plugin=plugin, cell__pretrained_on="ntu60/xsub",
+                                         chosen={"top1": 0.5104166666})
+                             for plugin in ("simclr", "random")))
+    write_boards(store)
+    for name in ("board.md", "index.html", "pages/plugin-random.html"):
+        assert "encoder shaped for ntu60/xsub" in read(store, name)
+    assert "pretrained on ntu60/xsub" in read(store, "pages/plugin-simclr.html")
+    assert "pretrained on ntu60/xsub" not in read(store, "pages/plugin-random.html")
+    assert "top1 = 0.5104 · finished" in read(store, "index.html")
+    assert "top1 = 0.5104<" in read(store, f"pages/cell-{store.all()[0].id}.html")

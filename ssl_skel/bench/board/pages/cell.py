@@ -45,7 +45,7 @@ def _facts(record: Record) -> Items:
             ("clips", f"{n.train} training, {n.val} of them held out; {n.test} test"),
             ("classes", str(record.num_classes)), ("suite", record.suite), ("pretraining", record.pretrain_id),
             ("selection", f"{record.selection} epoch"),
-            ("chosen on held-out subjects", ", ".join(f"{key} = {value}"
+            ("chosen on held-out subjects", ", ".join(f"{key} = {words.chosen(value)}"
                                                       for key, value in sorted(record.chosen.items()))),
             ("started", record.started), ("finished", record.finished)]
 

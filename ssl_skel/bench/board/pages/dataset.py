@@ -28,7 +28,7 @@ def render_dataset(site: Site, name: str) -> str:
         result_headings=[("Split and protocol", "text"), ("Best method", "text"), ("Score", "number"),
                          ("Best floor", "number"), ("Best published", "number")],
         result_rows=[_result(table) for table in site.board.tables if table.dataset == name
-                     and any(row.role != "ceiling" for row in table.rows())],
+                     and any(not row.missing for row in table.rows())],
         classes=[_class_view(site, table) for table in class_tables(site.board) if table.dataset == name])
 
 
@@ -79,6 +79,8 @@ def _result(table: Table) -> list[Cell]:
     rows = list(table.tracks[0].rows) if table.tracks else []
     best = max((row for row in rows if row.rank is not None), key=lambda row: row.mean or 0.0, default=None)
     floor = max((row for row in rows if row.role == "floor"), key=lambda row: row.mean or 0.0, default=None)
+    if best is None:  # fine-tuning an untrained network only: the supervised ceiling
+        best = max((row for row in rows if row.role == "ceiling"), key=lambda row: row.mean or 0.0, default=None)
     name = f"{words.method(best)} · {best.key.backbone} · {words.streams(best)}" if best else words.DASH
     published = max((row.value for row in table.published), default=None)
     return [(f"{table.split}, {table.evaluator}", table.title), (name, name), _score(best), _score(floor),

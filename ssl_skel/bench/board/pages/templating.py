@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+BIDI = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+"""Overrides of the direction of writing: one in a plugin's card would turn the text around it."""
+
 SCRIPT, STYLE = "board.js", "board.css"
 
 
@@ -23,6 +26,7 @@ def render(template: str, **values: Any) -> str:
         values: What it refers to.
     """
     text = environment().get_template(template).render(**values)
+    text = text.translate(BIDI)
     return re.sub(r"\n[ \n]*\n", "\n", re.sub(r"\n[ ]+(?=<)", "\n", text)).rstrip("\n") + "\n"
 
 
