@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from helpers.records import fill, make_record
-from ssl_skel.bench.board import BoardRequest, check_boards, make_board, write_boards
+from ssl_skel.bench.board import BoardRequest, check_boards, make_board, save_board, write_boards
 from ssl_skel.bench.board.files import FILES
 from ssl_skel.bench.record import Record, seal_of
 from ssl_skel.bench.store import RecordStore
@@ -227,3 +227,33 @@ def test_an_empty_store_still_gets_a_board(tmp_path: Path) -> None:
     store = RecordStore(tmp_path).create()
     write_boards(store, "smoke")
     assert check_boards(store) == ["smoke"]
+
+
+def test_a_folder_of_ones_own_keeps_its_pages_and_a_new_one_gets_them(store: RecordStore, tmp_path: Path) -> None:
+    """What the board under the records has, as the committed ones without pages, says nothing of another folder."""
+    write_boards(store, pages=False)
+    folder = tmp_path / "site"
+    folder.mkdir()
+
+    def saved(pages: bool | None) -> bool:
+        save_board(make_board(store, BoardRequest(pages=pages)), folder)
+        return (folder / "pages").is_dir()
+
+    assert saved(None), "a new folder gets pages"
+    assert saved(None), "and keeps them"
+    assert not saved(False)
+    assert not saved(None), "it stays without"
+    assert "ssl-skel bench run" in (folder / "index.html").read_text(), "the index then holds the commands"
+    assert saved(True)
+    write_boards(store)
+    assert not (store.root / "boards/all/pages").exists()
+    assert check_boards(store) == ["all"]
+
+
+def test_a_board_without_a_complete_row_says_so(store: RecordStore) -> None:
+    plan_of(store, *(make_record(0.5, plugin=r.cell.plugin, seed=9)[0] for r in store.all()))
+    for request, said in ((BoardRequest("made-up"), "--incomplete shows them"),
+                          (BoardRequest("made-up", incomplete=True), "no complete row yet")):
+        rendered = make_board(store, request)
+        assert "no complete row yet" in rendered.text("md")
+        assert said in rendered.text("html")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,13 +65,30 @@ class Manifest(Model):
 
 @dataclass(frozen=True)
 class Rendered:
-    """A board in every format, its manifest, and what its pages are rendered from."""
+    """A board in every format, its manifest, and what its pages are rendered from.
+
+    Attributes:
+        board: With all rows.
+        grids: Ablations and matrices.
+        manifest: With what its pages say, unless none are wanted.
+        records: That went in.
+        store: Where they are.
+        pages_asked: What was asked of its pages; None leaves it to the folder that the board is saved in.
+    """
 
     board: Board
     grids: tuple[AblationGrid, ...]
     manifest: Manifest
     records: tuple[Record, ...]
     store: RecordStore
+    pages_asked: bool | None = None
+
+    def for_folder(self, folder: Path) -> Rendered:
+        """The same board, without pages where nobody asked for any and the folder's earlier board has none."""
+        old = _read_manifest(folder) if self.pages_asked is None else None
+        if old is None or old.facts is not None:
+            return self
+        return replace(self, manifest=self.manifest.model_copy(update={"facts": None}))
 
     def text(self, form: str) -> str:
         """One format: ``html``, ``md``, ``csv``, ``json`` or ``tex``."""
@@ -100,8 +117,8 @@ class BoardRequest:
         current: Digests that a record would carry today, to mark stale ones; None marks nothing.
         families: Plugin -> family; None takes that of the cards.
         cards: Of plugins; None takes those of the registry.
-        pages: Whether pages of methods, datasets and cells are written too; None leaves this as it was in an earlier
-            board of the name, and else writes them.
+        pages: Whether pages of methods, datasets and cells are written too; None writes them unless
+            the board is saved over one that has none.
     """
 
     suite: str | None = None
@@ -142,14 +159,8 @@ def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
         baseline=request.baseline or (plan.baseline if plan else "") or (old.baseline if old else "") or FLOOR,
         incomplete=request.incomplete, records=(), planned=planned,
         families=dict(families if request.families is None else request.families),
-        stale=_stale(records, request.current), facts=facts if _with_pages(request, old) else None)
-    return _render(store, records, manifest)
-
-
-def _with_pages(request: BoardRequest, old: Manifest | None) -> bool:
-    if request.pages is not None:
-        return request.pages
-    return old is None or old.facts is not None
+        stale=_stale(records, request.current), facts=None if request.pages is False else facts)
+    return replace(_render(store, records, manifest), pages_asked=request.pages)
 
 
 def _stale(records: Iterable[Record], current: Current | None) -> dict[str, tuple[str, ...]]:
@@ -232,10 +243,13 @@ def write_boards(store: RecordStore, suite: str | None = None, baseline: str | N
 def save_board(rendered: Rendered, folder: Path) -> list[Path]:
     """Write a rendered board into a folder that exists, over an earlier one but over nothing else.
 
+    Where the request left pages open, they are kept as that earlier board has them; a new folder gets them.
+
     Raises:
         OutputError: If the folder can't be written, or holds files that no board made.
     """
     refuse_foreign(folder, _is_board(folder))
+    rendered = rendered.for_folder(folder)
     texts = {name: rendered.text(form) for form, name in FILES.items()}
     pages = rendered.pages()
     fsio.write_atomic(folder / MANIFEST, _dump(rendered.manifest))
