@@ -40,6 +40,7 @@ def render_markdown(board: Board, grids: Sequence[AblationGrid] = ()) -> str:
     """Render a board, and its ablations, as Markdown; every string of a plugin is escaped."""
     lines = [f"# {escape_markdown(board.title)}", ""]
     lines += [f"- {text}" for text in words.HOW_TO_READ] + [""]
+    lines += [words.empty(board), ""] if words.empty(board) else []
     for table in board.tables:
         lines += [f"## {escape_markdown(table.title)}", ""]
         if table.sanity:

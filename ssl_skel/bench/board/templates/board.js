@@ -71,6 +71,25 @@
     if (told) told.textContent = `${one("caption", table).textContent.split(":")[0]}: sorted by ${button.textContent.trim()}, ${next}`;
   };
 
+  // Of the overview, the columns whose table fits, and the rows that have a value in one of them.
+  const overview = (fits, matches, active) => {
+    const section = one("section[data-overview]");
+    if (!section) return;
+    for (const part of all(".overviews", section)) {
+      const heads = all("thead th", part), keys = ["dataset", "split", "evaluator"];
+      const open = heads.map((head, place) => !place || fits(head.dataset, keys));
+      heads.forEach((head, place) => { head.hidden = !open[place]; });
+      for (const entry of all("tbody.entry", part)) {
+        const cells = [...entry.rows[0].cells];
+        cells.forEach((cell, place) => { cell.hidden = !open[place]; });
+        const empty = cells.every((cell, place) => !place || cell.hidden || cell.dataset.key === "");
+        entry.hidden = !matches(entry.dataset) || (active && empty);
+      }
+      part.hidden = all("tbody.entry", part).every((entry) => entry.hidden);
+    }
+    section.hidden = all(".overviews", section).every((part) => part.hidden);
+  };
+
   // Filters and search.
   const filters = () => {
     const form = one("#filters");
@@ -80,23 +99,29 @@
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       const wanted = Object.fromEntries(selects.map((select) => [select.dataset.filter, select.value]));
       const fits = (data, keys) => keys.every((key) => !wanted[key] || data[key] === wanted[key]);
+      const matches = (data) => fits(data, ["family", "backbone"]) && words.every((word) => data.search.includes(word));
       const active = words.length > 0 || selects.some((select) => select.value);
       document.body.classList.toggle("filtered", active);
       let count = 0, total = 0;
-      for (const section of all("section[data-dataset], section[data-overview]")) {
-        const summary = "overview" in section.dataset;
-        const place = summary || fits(section.dataset, ["dataset", "split", "evaluator"]);
+      for (const section of all("section[data-dataset]")) {
+        const place = fits(section.dataset, ["dataset", "split", "evaluator"]);
         let left = 0;
         for (const entry of all("tbody.entry", section)) {
-          const text = entry.dataset.search;
-          entry.hidden = !(place && fits(entry.dataset, ["family", "backbone"]) && words.every((word) => text.includes(word)));
+          entry.hidden = !(place && matches(entry.dataset));
           left += !entry.hidden;
-          if (!summary) { total += 1; count += !entry.hidden; }
+          total += 1;
         }
-        section.hidden = left === 0;
+        count += left;
+        // Without a filter a table that has no row still says why.
+        section.hidden = active && left === 0;
       }
-      shown.textContent = count === total ? `${total} rows` : `${count} of ${total} rows`;
-      one("#none").hidden = count > 0;
+      overview(fits, matches, active);
+      for (const plot of all("#ranks [data-evaluator]")) plot.hidden = !fits(plot.dataset, ["evaluator"]);
+      const ranks = one("#ranks");
+      if (ranks) ranks.hidden = all("[data-evaluator]", ranks).every((plot) => plot.hidden);
+      const said = `${total} row${total === 1 ? "" : "s"}`;
+      shown.textContent = count === total ? said : `${count} of ${said}`;
+      one("#none").hidden = !active || count > 0;
     };
     form.addEventListener("input", apply);
     form.addEventListener("reset", () => setTimeout(apply));
