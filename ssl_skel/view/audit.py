@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 KINDS = (("duplicates", "copies of training clips", "#c8384c"), ("shared_frames", "share frames", "#e07b22"),
          ("near", "nearly the same", "#d9b13b"))
 WIDTH, HEAD, LINE, PAIR = 8.2, 0.8, 0.27, 1.25
+BARS, SMALL = 5.6, 7.5
+STRETCH = 3.6
+"""Width of the bars' axes over that of the widest bar; the rest is for words."""
+
 PAIRS = 6
 """Worst pairs and clips that are shown."""
 
@@ -37,21 +41,25 @@ def draw_audit(report: dict[str, Any], dataset: Dataset) -> Figure:
     splits = [split for split in report["splits"] if "problem" not in split]
     checks = [check for check in report["checks"] if check["flagged"]]
     pairs = _worst_pairs(report)
-    blocks = [max(len(splits), 1) * LINE + 0.95, len(checks) * LINE + 0.95 if checks else LINE + 0.5,
+    told = _explanations(checks, report["clips"])
+    line = LINE + max((style.taller(text, SMALL) for text in told), default=0.0)
+    blocks = [max(len(splits), 1) * LINE + 0.95, len(checks) * line + 0.95 if checks else LINE + 0.5,
               PAIR + 0.55 if pairs else 0.0]
     height = HEAD + sum(blocks)
     figure = Figure(figsize=(WIDTH, height))
+    count = len(report["findings"])
     style.headline(figure, f"Audit of {report['dataset']}",
-                   f"{report['clips']:,} clips; {len(report['findings']) or 'no'} findings")
+                   f"{report['clips']:,} clips; {count or 'no'} finding{'s' if count != 1 else ''}")
     _splits(_block(figure, HEAD + 0.25, blocks[0] - 0.95, height), splits)
-    _checks(_block(figure, HEAD + blocks[0] + 0.25, len(checks) * LINE or LINE, height), checks, report["clips"])
+    _checks(_block(figure, HEAD + blocks[0] + 0.25, len(checks) * line or LINE, height), checks, told,
+            report["clips"])
     if pairs:
         _pairs(figure, HEAD + blocks[0] + blocks[1], height, dataset, pairs)
     return figure
 
 
 def _block(figure: Figure, top: float, tall: float, height: float) -> Axes:
-    return figure.add_axes((2.1 / WIDTH, 1 - (top + tall) / height, 5.6 / WIDTH, tall / height))
+    return figure.add_axes((2.1 / WIDTH, 1 - (top + tall) / height, BARS / WIDTH, tall / height))
 
 
 def _splits(axes: Axes, splits: list[dict[str, Any]]) -> None:
@@ -73,21 +81,27 @@ def _splits(axes: Axes, splits: list[dict[str, Any]]) -> None:
     axes.set_xlabel("% of the test clips")
 
 
-def _checks(axes: Axes, checks: list[dict[str, Any]], clips: int) -> None:
+def _explanations(checks: list[dict[str, Any]], clips: int) -> list[str]:
+    """What each check flagged, wrapped to the room right of its bar."""
+    widest = max((check["flagged"] for check in checks), default=0)
+    return [style.wrap(f"{check['flagged']}: {check['what']}", BARS * (1 - check["flagged"] / widest / STRETCH), SMALL)
+            for check in checks]
+
+
+def _checks(axes: Axes, checks: list[dict[str, Any]], told: list[str], clips: int) -> None:
     """A bar a check that flagged a clip."""
     axes.set_title("Clips that look broken")
     if not checks:
         style.bare(axes)
         axes.text(0, 0.5, "none", color=style.QUIET, va="center", transform=axes.transAxes)
         return
-    for row, check in enumerate(checks):
-        said = style.shortened([f"{check['flagged']}: {check['what']}"], 66)[0]
-        axes.annotate(said, (100 * check["flagged"] / clips, row), xytext=(5, 0),
-                      textcoords="offset points", va="center", size=7.5, color=style.QUIET)
+    for row, (check, said) in enumerate(zip(checks, told, strict=True)):
+        axes.annotate(style.plain(said), (100 * check["flagged"] / clips, row), xytext=(5, 0),
+                      textcoords="offset points", va="center", size=SMALL, color=style.QUIET)
     shares = [100 * check["flagged"] / clips for check in checks]
     axes.barh(range(len(checks)), shares, color=style.PERSONS[0], height=0.62)
     _tidy(axes, [check["name"] for check in checks])
-    axes.set_xlim(0, 3.6 * max(shares))
+    axes.set_xlim(0, STRETCH * max(shares))
     axes.set_xlabel("% of the clips")
 
 

@@ -111,7 +111,7 @@ def draw_curves(curves: list[Curves], run: Path) -> Figure:
 
     Args:
         curves: At least one.
-        run: For the title.
+        run: Whose folder's name is told; where it lies is no one else's business.
 
     Returns:
         A figure. Call inside `style.styled`.
@@ -120,11 +120,14 @@ def draw_curves(curves: list[Curves], run: Path) -> Figure:
 
     columns = min(COLUMNS, len(curves))
     rows = -(-len(curves) // columns)
-    width, height = columns * WIDTH + 0.2, 0.62 + rows * (TALL + 0.85)
+    width = columns * WIDTH + 0.2
+    told = style.wrap(f"{run.resolve().name}; smoothed, the raw loss behind; learning rate below", width - 0.32)
+    head = 1.0 + style.taller(told)
+    height = head - 0.38 + rows * (TALL + 0.85)
     figure = Figure(figsize=(width, height))
-    style.headline(figure, "Training curves", f"{run}; smoothed, the raw loss behind; learning rate below")
+    style.headline(figure, "Training curves", told)
     for number, one in enumerate(curves):
-        left, top = 0.62 + (number % columns) * WIDTH, 1.0 + (number // columns) * (TALL + 0.85)
+        left, top = 0.62 + (number % columns) * WIDTH, head + (number // columns) * (TALL + 0.85)
         place = (left / width, 1 - (top + TALL - 0.5) / height, (WIDTH - 0.85) / width, (TALL - 0.5) / height)
         axes = figure.add_axes(place)
         below = figure.add_axes((place[0], place[1] - 0.32 / height, place[2], 0.24 / height), sharex=axes)

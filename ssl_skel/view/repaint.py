@@ -40,14 +40,18 @@ def draw_repaint(scene: Scene, views: Any, painted: list[Repainted], config: Any
     frame = draw.frame_of(camera.project(seen)[0])
     aspect = float(np.clip((frame[1] - frame[0]) / (frame[3] - frame[2]), 0.8, 1.6))
     columns = ["input", *(["masked"] if hidden else []), "repainted", "target"]
-    width, height = len(columns) * PANEL * aspect + 0.3, HEAD + len(painted) * (PANEL + 0.1)
+    width = len(columns) * PANEL * aspect + 0.3
+    caption, note = style.wrap(scene.caption, width - 0.32), style.wrap(note, width - 0.32)
+    head = HEAD + style.taller(caption) + style.taller(note)
+    height = head + len(painted) * (PANEL + 0.1)
     figure = Figure(figsize=(width, height))
-    style.headline(figure, f"Repainting: {scene.title}", scene.caption)
-    figure.text(0.16 / width, 1 - 0.63 / height, style.plain(note), size=9, color=style.QUIET, va="top")
+    style.headline(figure, f"Repainting: {scene.title}", caption)
+    figure.text(0.16 / width, 1 - (0.63 + style.taller(caption)) / height, style.plain(note), size=9,
+                color=style.QUIET, va="top")
     targets = {stream.name: stream for stream in colour_streams(scene.layout, scene.xyz.shape[1], config)}
     for row, one in enumerate(painted):
         for column, what in enumerate(columns):
-            place = ((0.16 + column * PANEL * aspect) / width, 1 - (HEAD + (row + 1) * (PANEL + 0.1) - 0.1) / height,
+            place = ((0.16 + column * PANEL * aspect) / width, 1 - (head + (row + 1) * (PANEL + 0.1) - 0.1) / height,
                      0.93 * PANEL * aspect / width, (PANEL - 0.25) / height)
             axes = figure.add_axes(place)
             axes.set_title(_title(what, one, hidden, int(views.valid.sum())), pad=2, size=9)

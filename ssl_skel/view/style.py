@@ -69,6 +69,37 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def wrap(text: str, inches: float, size: float = 9.0) -> str:
+    """Break text between words where it would be wider than so many inches.
+
+    Args:
+        text: As it stands; what fits stays in one line.
+        inches: Room for a line; a single word may be wider.
+        size: Of the letters, in points.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _inches(longer, size) <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _inches(text: str, size: float) -> float:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family=_RC["font.sans-serif"])
+    return float(TextPath((0, 0), plain(text), size=size, prop=font).get_extents().x1) / 72
+
+
+def taller(text: str, size: float = 9.0) -> float:
+    """Inches that the lines of a text after the first add."""
+    return text.count("\n") * 1.42 * size / 72
+
+
 def bare(axes: Axes) -> None:
     """Take frame, ticks and labels off."""
     axes.set_axis_off()

@@ -17,6 +17,7 @@ from ssl_skel.view import output, style
 from ssl_skel.view.audit import draw_audit
 from ssl_skel.view.cloud import draw_cloud
 from ssl_skel.view.colours import colour_streams
+from ssl_skel.view.curves import Curves, draw_curves
 from ssl_skel.view.legends import legend_of
 from ssl_skel.view.page import content, render_page
 from ssl_skel.view.scene import load_batch, make_scene
@@ -167,3 +168,46 @@ def test_an_audit_shows_copies():
     words = [text.get_text() for text in figure.texts]
     assert names[0] in words
     assert "its training copy" in words
+
+
+def overflow(figure):
+    """Texts of a figure that leave it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    right = figure.bbox.width
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+    return [text.get_text() for text in texts if text.get_window_extent(renderer).x1 > right]
+
+
+def test_an_audit_tells_its_checks_in_full_and_inside_the_picture():
+    dataset = open_dataset("synthetic")
+    report = audit_dataset("synthetic", dataset)
+    long = "by where the feet point, left and right are exchanged (share of the frames, of those with both feet $)"
+    report["checks"] = [{"name": f"check-{count}", "what": long, "flagged": count, "worst": []} for count in (71, 2, 7)]
+    with style.styled():
+        figure = draw_audit(report, dataset)
+        assert overflow(figure) == []
+    told = [text.get_text().replace("\n", " ") for text in figure.axes[1].texts]
+    assert told == [f"{count}: {long}".replace("$", r"\$") for count in (71, 2, 7)]
+
+
+def test_what_curves_say_of_their_run_is_its_name_and_stays_inside(tmp_path):
+    run = tmp_path / "a-run-of-mine"
+    steps = np.arange(9.0)
+    curves = Curves("simclr", "", steps, steps, steps + 1, {"loss": steps})
+    with style.styled():
+        figure = draw_curves([curves], run)
+        assert overflow(figure) == []
+    (told,) = [text.get_text() for text in figure.texts if "smoothed" in text.get_text()]
+    assert told.startswith("a-run-of-mine; ")
+    assert str(tmp_path) not in told
+
+
+def test_text_is_wrapped_between_words():
+    assert style.wrap("a few words", 3.0) == "a few words"
+    assert style.wrap("frozen encoders of colorization (dgcnn), a decoder trained", 2.0) == (
+        "frozen encoders of colorization\n(dgcnn), a decoder trained")
+    assert style.wrap("x" * 200, 1.0) == "x" * 200
+    assert style.wrap("", 1.0) == ""
