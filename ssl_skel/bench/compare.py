@@ -39,6 +39,7 @@ class Comparison:
             number of test sets.
         resolvable: Smallest difference that these clips can tell, the methods disagreeing as they do.
         by_subject: The difference with an interval over whole subjects, where subjects were given.
+        ranked_by: The metric that boards rank this protocol by; what is compared is always top-1.
     """
 
     place: Place
@@ -51,7 +52,8 @@ class Comparison:
     mcnemar: tuple[stats.McNemar, ...]
     p_holm: float
     resolvable: float
-    by_subject: stats.Difference | None = None
+    by_subject: stats.SubjectDifference | None = None
+    ranked_by: str = "top1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Overall:
     sets: int
     clips: int
     resolvable: float
-    by_subject: stats.Difference | None = None
+    by_subject: stats.SubjectDifference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +123,34 @@ def _select(records: Sequence[Record], wanted: str) -> dict[Place, Seeds]:
     fits = [record for record in records if _fits(record, wanted)]
     if not fits:
         raise UnknownName("row", wanted, {record.cell.plugin for record in records})
-    found: dict[Place, dict[CellKey, Seeds]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[Place, dict[CellKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in fits:
         cell = record.cell
         row = cell.model_copy(update={"seed": 0})
-        seeds = found[cell.dataset, cell.split, cell.evaluator][row]
-        if cell.seed in seeds:
-            raise UsageMistake(f"{wanted!r} fits records {seeds[cell.seed].id} and {record.id} of one seed",
-                               "Give the ids of the two records to compare.")
-        seeds[cell.seed] = record
-    for place, rows in found.items():
-        if len(rows) > 1:
-            names = "; ".join(sorted(_name(row) for row in rows))
-            raise UsageMistake(f"{wanted!r} fits several rows of {' '.join(place)}: {names}",
-                               "Add the backbone, streams or fusion after a colon.")
-    return {place: next(iter(rows.values())) for place, rows in found.items()}
+        found[cell.dataset, cell.split, cell.evaluator][row].append(record)
+    return {place: _by_seed(_only_row(place, rows, wanted), wanted) for place, rows in found.items()}
+
+
+def _only_row(place: Place, rows: dict[CellKey, list[Record]], wanted: str) -> list[Record]:
+    """The row that is meant: the one that fits, or among several the one whose entry of the suite has no label."""
+    plain = [found for row, found in rows.items() if not row.label]
+    left = plain if len(plain) == 1 else list(rows.values())
+    if len(left) > 1:
+        names = "; ".join(sorted(_name(row) for row in rows))
+        raise UsageMistake(f"{wanted!r} fits several rows of {' '.join(place)}: {names}",
+                           "Add the label, backbone, streams or fusion after a colon.")
+    return left[0]
+
+
+def _by_seed(row: list[Record], wanted: str) -> Seeds:
+    seeds: Seeds = {}
+    for record in row:
+        seed = record.cell.seed
+        if seed in seeds:
+            raise UsageMistake(f"{wanted!r} fits records {seeds[seed].id} and {record.id} of one seed, whose "
+                               "configurations differ", "Choose a suite with --suite, or give the ids of two records.")
+        seeds[seed] = record
+    return seeds
 
 
 def _fits(record: Record, wanted: str) -> bool:
@@ -187,12 +202,15 @@ def _compare(place: Place, a: Seeds, b: Seeds, pairs: list[tuple[Any, Any]], cli
     smallest = min(1.0, min(test.p_exact for test in tests) * len(tests))
     rows = (_name(a[seeds[0]].cell), _name(b[seeds[0]].cell))
     return Comparison(place, rows, seeds, len(clips.a), float(clips.a.mean()), float(clips.b.mean()), found, tests,
-                      smallest, resolvable, _by_subject([clips], seed))
+                      smallest, resolvable, _by_subject([clips]), a[seeds[0]].primary)
 
 
-def _by_subject(sets: Sequence[ClipSet | JoinedSet], seed: int) -> stats.Difference | None:
-    groups = [(one.a, one.b, one.subjects) for one in sets if one.subjects is not None]
-    return stats.paired_subjects(groups, seed) if groups else None
+def _by_subject(sets: Sequence[ClipSet | JoinedSet]) -> stats.SubjectDifference | None:
+    """Over whole subjects; the same number in two datasets is two performers."""
+    datasets = sorted({one.dataset for one in sets})
+    groups = [(one.a, one.b, one.subjects * len(datasets) + datasets.index(one.dataset))
+              for one in sets if one.subjects is not None]
+    return stats.paired_subjects(groups) if groups else None
 
 
 def _over_all(sets: dict[Place, ClipSet], one: str, other: str) -> dict[str, Overall]:
@@ -207,7 +225,7 @@ def _overall(group: list[ClipSet], seed: int) -> Overall:
     joined = join_shared(group)
     found = stats.over_datasets([both.pair for both in joined], seed)
     return Overall(found, len(group), len(joined), sum(len(both.a) for both in joined), (found.high - found.low) / 2,
-                   _by_subject(joined, seed))
+                   _by_subject(joined))
 
 
 def _seed(*names: str) -> int:

@@ -36,8 +36,9 @@ class ClipSet:
 
 @dataclass(frozen=True, slots=True)
 class JoinedSet:
-    """What two methods got right on test sets that share clips; attributes as in `ClipSet`."""
+    """What two methods got right on test sets that share clips; attributes as in `ClipSet`, of the first of them."""
 
+    dataset: str
     a: Floats
     b: Floats
     subjects: Ints | None = None
@@ -82,7 +83,7 @@ def _keys(one: ClipSet) -> list[Hashable]:
 
 def _joined(group: Sequence[ClipSet]) -> JoinedSet:
     if len(group) == 1:
-        return JoinedSet(group[0].a, group[0].b, group[0].subjects)
+        return JoinedSet(group[0].dataset, group[0].a, group[0].b, group[0].subjects)
     places: dict[Hashable, int] = {}
     where = np.array([places.setdefault(key, len(places)) for one in group for key in _keys(one)])
     count = np.bincount(where)
@@ -90,7 +91,7 @@ def _joined(group: Sequence[ClipSet]) -> JoinedSet:
             for values in ([one.a for one in group], [one.b for one in group]))
     known = [one.subjects for one in group if one.subjects is not None]
     if len(known) < len(group):
-        return JoinedSet(a, b)
+        return JoinedSet(group[0].dataset, a, b)
     subjects = np.zeros(len(count), np.int64)
     subjects[where] = np.concatenate(known)
-    return JoinedSet(a, b, subjects)
+    return JoinedSet(group[0].dataset, a, b, subjects)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssl_skel.bench.board.files import Rendered
     from ssl_skel.bench.compare import Comparison, Comparisons
     from ssl_skel.bench.record import Record
-    from ssl_skel.bench.stats import Difference
+    from ssl_skel.bench.stats import Difference, SubjectDifference
     from ssl_skel.bench.store import RecordStore
     from ssl_skel.schema import PluginCard
 
@@ -57,8 +57,10 @@ def board(suite: str | None, root: Path, form: str | None, baseline: str | None,
     if form:
         _print_format(rendered, form, out)
     else:
+        paths = _save(rendered, root, out)  # first: a folder that is refused costs no page of output
         _print_table(rendered)
-        _save(rendered, root, out)
+        for path in paths:
+            click.echo(str(path), err=True)
 
 
 def _current(plugin_paths: tuple[str, ...]) -> Callable[[Record], Mapping[str, str]]:
@@ -97,7 +99,7 @@ def _print_table(rendered: Rendered) -> None:
     print_board(rendered.board, console)
 
 
-def _save(rendered: Rendered, root: Path, out: Path | None) -> None:
+def _save(rendered: Rendered, root: Path, out: Path | None) -> list[Path]:
     from ssl_skel.bench.board import save_board
     from ssl_skel.fsio import make_folder, output_error
 
@@ -109,18 +111,17 @@ def _save(rendered: Rendered, root: Path, out: Path | None) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(folder, error) from None
-    for path in save_board(rendered, folder):
-        click.echo(str(path), err=True)
+    return save_board(rendered, folder)
 
 
 @click.command()
 @click.argument("one", metavar="A")
 @click.argument("other", metavar="B")
 @records_option
-@click.option("--suite", metavar="SUITE", help="Only the records of this suite.")
+@click.option("--suite", metavar="SUITE", help="Only what the board of this suite shows.")
 @click.option("-d", "--dataset", metavar="DATASET[/SPLIT]", help="Only this dataset.")
 @click.option("-e", "--evaluator", metavar="EVALUATOR", help="Only this protocol.")
-@click.option("--by-subject", is_flag=True, help="Resample whole subjects, too, as the prepared data names them.")
+@click.option("--by-subject", is_flag=True, help="Compare over whole subjects, too, as the prepared data names them.")
 @options.data_root
 @options.as_json
 def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | None, evaluator: str | None,
@@ -130,14 +131,15 @@ def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | 
     A and B are record ids, or plugins; after colons stands what else their rows must have (label, backbone, streams
     or fusion), as in `colorization:temporal+spatial:concat`.
     """
+    from ssl_skel.bench.board.files import suite_records
     from ssl_skel.bench.compare import compare as compare_rows
     from ssl_skel.bench.performers import Performers
     from ssl_skel.bench.store import RecordStore
 
     store = RecordStore(root)
     name, _, split = (dataset or "").partition("/")
-    records = [record for record in store.all() if suite in (None, record.suite)
-               and name in ("", record.cell.dataset) and split in ("", record.cell.split)
+    records = [record for record in (suite_records(store, suite) if suite else store.all())
+               if name in ("", record.cell.dataset) and split in ("", record.cell.split)
                and evaluator in (None, record.cell.evaluator)]
     if not records:
         raise UsageMistake(f"{root} holds no such records", "Run `ssl-skel bench run` first, or give --records.")
@@ -152,12 +154,17 @@ def compare(one: str, other: str, root: Path, suite: str | None, dataset: str | 
         click.echo(f"over {overall.splits} splits{joined}, {overall.clips} clips, {protocol}: "
                    f"{_difference(overall.found)}; resolves {100 * overall.resolvable:.2f} points")
         if overall.by_subject:
-            click.echo(f"  {_difference(overall.by_subject, 'whole subjects resampled')}")
+            click.echo(f"  {_difference(overall.by_subject, _subjects(overall.by_subject))}")
 
 
 def _difference(found: Difference, resampled: str = "paired bootstrap") -> str:
     return (f"difference {100 * found.difference:+.2f} points, 95 % interval {100 * found.low:+.2f} to "
             f"{100 * found.high:+.2f}, {_p(found.p)} ({resampled})")
+
+
+def _subjects(found: SubjectDifference) -> str:
+    few = ", too few to tell anything" if found.subjects < 6 else ""
+    return f"{found.subjects} subjects, cluster-robust t{few}"
 
 
 def _p(value: float) -> str:
@@ -166,11 +173,12 @@ def _p(value: float) -> str:
 
 def _comparison_text(item: Comparison) -> str:
     dataset, split, evaluator = item.place
-    lines = [f"{dataset} {split}, {evaluator}, {item.n} clips, seeds {', '.join(map(str, item.seeds))}",
+    metric = "" if item.ranked_by == "top1" else f" (top-1; boards rank by {item.ranked_by}, which is not compared)"
+    lines = [f"{dataset} {split}, {evaluator}, {item.n} clips, seeds {', '.join(map(str, item.seeds))}{metric}",
              f"  A {item.rows[0]}: {100 * item.a:.2f} %   B {item.rows[1]}: {100 * item.b:.2f} %",
              f"  {_difference(item.found)}"]
     if item.by_subject:
-        lines.append(f"  {_difference(item.by_subject, 'whole subjects resampled')}")
+        lines.append(f"  {_difference(item.by_subject, _subjects(item.by_subject))}")
     lines += [f"  McNemar, seed {seed}: {test.only_a} clips right in A only, {test.only_b} in B only, "
               f"{_p(test.p_exact)}" for seed, test in zip(item.seeds, item.mcnemar)]
     lines.append(f"  {_p(item.p_holm)} after Holm's correction; these clips resolve differences from "

@@ -59,8 +59,9 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Benchmark self-supervised skeleton action recognition.
 
-    Start with `ssl-skel bench run --suite smoke`. Exit codes: 0 all cells ok; 1 some failed, board still written;
-    2 usage or a bad card; 3 contract check failed; 4 data missing or digest mismatch; 130 interrupted.
+    Start with `ssl-skel bench run --suite smoke`. Exit codes: 0 all cells ok; 1 some failed, board still written, or an
+    output that can't be written; 2 usage or a bad card; 3 contract check failed; 4 data missing or digest mismatch;
+    130 interrupted.
     """
 
 

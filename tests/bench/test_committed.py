@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.record import Record
 from ssl_skel.bench.store import RecordStore
-from ssl_skel.cli.board import board
+from ssl_skel.cli.board import board, compare
 
 ROOT = Path(__file__).parents[2] / "leaderboards"
 RECORDS = RecordStore(ROOT).all()
@@ -51,3 +52,13 @@ def test_every_dataset_of_a_record_is_audited_with_the_counts_of_its_records() -
         for record in RECORDS:
             if record.cell.dataset == dataset and record.cell.evaluator in ("linear", "knn"):
                 assert sizes[record.cell.split] == record.n.test
+
+
+def test_the_comparison_in_the_readme_is_what_the_records_give() -> None:
+    text = (ROOT.parent / "README.md").read_text()
+    command, _, rest = text[text.index("$ ssl-skel bench compare ") + 2:].partition("\n")
+    words = shlex.split(command)[3:]
+    words[words.index("leaderboards")] = str(ROOT)
+    result = CliRunner().invoke(compare, words)
+    assert result.exit_code == 0, result.output
+    assert result.output == rest[:rest.index("```")]

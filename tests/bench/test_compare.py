@@ -70,6 +70,13 @@ def test_requests_that_name_nothing_or_too_much(store: RecordStore) -> None:
         compare(store, "moco:nothing", "simclr", store.all())
 
 
+def test_a_row_without_a_label_is_meant_where_none_is_named(store: RecordStore) -> None:
+    store.write(*make_record(0.9, plugin="moco", seed=1, label="other"))
+    plain = compare(store, "moco", "simclr:encoder", store.all())
+    assert all(item.rows[0] == "moco:st-gcn:encoder" for item in plain.each)
+    assert compare(store, "moco:other", "simclr:encoder", store.all()).each[0].rows[0] == "moco:other:st-gcn:encoder"
+
+
 def test_records_of_one_seed_and_other_settings_are_not_mixed(store: RecordStore) -> None:
     store.write(*make_record(0.9, plugin="moco", config__task={"queue": 1}))
     with pytest.raises(UsageMistake, match="of one seed"):

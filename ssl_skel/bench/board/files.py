@@ -138,6 +138,19 @@ class BoardRequest:
         return name
 
 
+def suite_records(store: RecordStore, suite: str) -> list[Record]:
+    """Records that the board of a suite shows, under the names that its rows have there.
+
+    They are more than those that were made under that suite's name: suites share what they have in common.
+
+    Raises:
+        BadRecord: If a record or the plan is torn, edited or misplaced.
+    """
+    plan, old = read_plan(store.root), _read_manifest(store.root / "boards" / BoardRequest(suite).name)
+    planned = plan.cells if plan and plan.suite == suite else old.planned if old else ()
+    return _choose(store.all(), suite, planned)
+
+
 def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
     """Build a board from the records of a store.
 
