@@ -6,6 +6,7 @@ Plain numpy on stored predictions; each function is checked against scipy. Seeds
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,17 @@ class Difference:
     low: float
     high: float
     p: float
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectDifference(Difference):
+    """A difference whose units are whole subjects.
+
+    Attributes:
+        subjects: Their number, over all test sets.
+    """
+
+    subjects: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +141,52 @@ def bootstrap_subjects(values: NDArray[np.generic], subjects: NDArray[np.integer
     return _interval(totals[:, 0] / totals[:, 1], alpha)
 
 
-def paired_subjects(groups: Sequence[tuple[Right, Right, NDArray[np.integer]]], seed: int, draws: int = 10_000,
-                    alpha: float = 0.05) -> Difference:
-    """Compare two predictions of the same clips by resampling whole subjects, each with all of its clips.
+def paired_subjects(groups: Sequence[tuple[Right, Right, NDArray[np.integer]]],
+                    alpha: float = 0.05) -> SubjectDifference:
+    """Compare two predictions of the same clips with whole subjects as the units, since clips of a subject are alike.
 
-    Clips of a subject are alike, so an interval over clips says how sure the difference is for these performers, and
-    this one how sure it is for others. The p-value is that of `over_datasets`.
+    An interval over clips says how sure the difference is for these performers, this one how sure it is for others.
+    Test sets have 2 to 10 performers, of which resampling draws too few different ones (with 4, it finds a difference
+    where there is none in 16 of 100 trials), so the variance is the cluster-robust one (Liang and Zeger 1986) with its
+    correction for few clusters, read on Student's t. The p-value is never below 2^(1 - G) for G subjects, the least
+    that an exact test which flips the signs of whole subjects could give.
 
     Args:
-        groups: (A is right, B is right, performer ids), each (n,), of every test set, which count the same.
-        seed: Of the draws.
-        draws: Number of resamples, of each set by itself.
+        groups: (A is right, B is right, performer ids), each (n,), of every test set, which count the same; an id that
+            several sets name is one performer.
         alpha: One minus the level.
 
     Raises:
         SkelError: If the lengths differ or are zero, or a set has fewer than two subjects.
     """
-    rng, total, observed = np.random.default_rng(seed), np.zeros(draws), 0.0
-    for a, b, subjects in groups:
+    from scipy.stats import t as student
+
+    influence: dict[int, float] = defaultdict(float)
+    difference, parts = 0.0, [set(np.unique(subjects).tolist()) for _, _, subjects in groups]
+    for (a, b, subjects), names in zip(groups, parts):
         _check_paired(a, b)
         sums, clips = _per_subject(np.asarray(a, np.float64) - b, subjects)
-        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-        total += (drawn @ sums) / (drawn @ clips) / len(groups)
-        observed += float(sums.sum() / clips.sum()) / len(groups)
-    return _difference(observed, total, alpha)
+        mean = float(sums.sum() / clips.sum())
+        difference += mean / len(groups)
+        for name, value in zip(sorted(names), (sums - mean * clips) / clips.sum() / len(groups)):
+            influence[name] += float(value)
+    count, freedom = len(influence), len(influence) - _separate(parts)
+    least = 2.0 ** (1 - count)
+    error = math.sqrt(count / freedom * sum(value ** 2 for value in influence.values()))
+    if error < 1e-12:
+        return SubjectDifference(difference, difference, difference, least if difference else 1.0, count)
+    half = float(student.ppf(1 - alpha / 2, freedom)) * error
+    p = max(least, 2 * float(student.sf(abs(difference) / error, freedom)))
+    return SubjectDifference(difference, difference - half, difference + half, min(1.0, p), count)
+
+
+def _separate(parts: Sequence[set[int]]) -> int:
+    """Number of groups that are left when those with a member in common are joined: each takes a degree of freedom."""
+    joined: list[set[int]] = []
+    for part in parts:
+        touching = [one for one in joined if one & part]
+        joined = [one for one in joined if not one & part] + [part.union(*touching)]
+    return len(joined)
 
 
 def paired_bootstrap(a: Right, b: Right, seed: int, draws: int = 10_000, alpha: float = 0.05) -> Difference:
