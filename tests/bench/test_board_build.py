@@ -225,6 +225,15 @@ def test_rows_that_the_clips_cannot_tell_apart_are_marked(tmp_path: Path) -> Non
     assert [row.even for row in rows] == [True, True, False]
 
 
+def test_rows_that_were_not_compared_are_not_called_alike(tmp_path: Path) -> None:
+    """Predictions tell nothing about a mean average precision, so nobody knows whether the clips can tell two apart."""
+    pairs = [make_record(0.8, plugin="a", primary="map", metrics={"map": 0.8, "top1": 0.8}),
+             make_record(0.7, plugin="b", primary="map", metrics={"map": 0.2, "top1": 0.7})]
+    store = fill(tmp_path, *pairs)
+    rows = list(only(board_of(pairs, predictions=store.read_predictions)).rows())
+    assert [row.even for row in rows] == [True, False]
+
+
 def test_a_number_that_is_no_accuracy_gets_no_paired_interval(tmp_path: Path) -> None:
     pairs = [make_record(0.5, primary="map", metrics={"map": 0.4, "top1": 0.5}),
              make_record(0.3, plugin="random", primary="map", metrics={"map": 0.1, "top1": 0.3})]

@@ -232,7 +232,8 @@ def _rank(rows: Sequence[Row], deltas: Deltas) -> list[Row]:
 
     def placed(row: Row, delta: Delta | None) -> Row:
         rank = 1 + sum(mean > (row.mean or 0.0) + TIE for mean in means)
-        return dataclasses.replace(row, rank=rank, even=rank == 1 or delta is None or not delta.clear)
+        alike = delta is not None and delta.p is not None and not delta.clear  # metrics other than top-1 are not tested
+        return dataclasses.replace(row, rank=rank, even=rank == 1 or alike)
 
     return [placed(row, delta) if whole else row for row, whole, delta in zip(rows, complete, behind)]
 
