@@ -43,7 +43,8 @@ class Batch:
     Attributes:
         xyz: (B, M, T, V, 3) float32 joint positions in metres or dataset units; zero where invalid.
         valid: (B, M, T, V) bool, the one mask: False for an absent person, an untracked joint, padding.
-        index: (B,) int64 positions in the training part.
+        index: (B,) int64 below the number of training clips, the same for a clip in every batch; drawn at random, as
+            the order of a store tells the classes.
         layout: Joints, bones, parts, left/right pairs, centre joint, persons M.
     """
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_skel.api import Backbone, EvalContext, Evaluator, FeatureSet
+from ssl_skel.bench.clip_order import in_store_order, seen_order, with_order
 from ssl_skel.bench.features import encode
-from ssl_skel.bench.guarded import blind_names
 from ssl_skel.bench.intervals import over_clips, over_subjects
 from ssl_skel.bench.metrics import bootstrap_ci
 from ssl_skel.data.dataset import default_root
@@ -144,7 +144,7 @@ def _context(encoder: Encoder, view: SplitView, clips: bool) -> EvalContext:
 
     return EvalContext(
         train=features(train), val=view.val, num_classes=view.num_classes,
-        test=replace(features(test), names=blind_names(len(test)), labels=None),
+        test=replace(features(test), labels=None),
         device=encoder.device, encoders=dict(encoder.networks) if clips else {},
         train_clips=train.clips if clips else None, test_clips=test.clips if clips else None,
         support=features(train.at(view.support)) if len(view.support) else None)
@@ -176,7 +176,9 @@ def _evaluator(catalogue: Catalogue, item: str | Evaluator) -> Evaluator:
 
 
 def _run(name: str, evaluator: Evaluator, context: EvalContext, view: SplitView, seed: int) -> Evaluation:
-    result, labels = evaluator.evaluate(context), view.test.labels
+    labels = view.test.labels
+    order = seen_order(evaluator, len(labels))
+    result = in_store_order(evaluator.evaluate(with_order(context, order)), order)
     correct = result.top[:, 0].cpu() == labels
     clips = {**over_clips(evaluator, result, labels, view.num_classes, seed), "top1": bootstrap_ci(correct, seed=seed)}
     subjects = over_subjects(evaluator, result, labels, view.num_classes, view.test.subjects, seed)

@@ -28,3 +28,10 @@ def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") 
     import torch
 
     return torch.Generator(device=device).manual_seed(derive(seed, *names))
+
+
+def shuffled(count: int, *names: str | int) -> torch.Tensor:
+    """Return the numbers below `count` in an order drawn for one purpose: (count,) int64 on the CPU."""
+    import torch
+
+    return torch.randperm(count, generator=generator(0, *names))

@@ -35,7 +35,7 @@ from ssl_skel.nn.views import Clips as View
 from ssl_skel.nn.views import rotate_vertical
 from ssl_skel.runtime import Runtime, peak_mb
 from ssl_skel.schema import TrainConfig
-from ssl_skel.seed import derive, generator
+from ssl_skel.seed import derive, generator, shuffled
 from ssl_skel.sharing import share
 
 Progress = Callable[[dict[str, Any]], None]
@@ -161,6 +161,7 @@ class _Loop:
         self.step, self.trained_s = 0, 0.0
         self.pending: list[tuple[int, float, Tensor, dict[str, Tensor]]] = []
         self.gen = torch.Generator(device=self.device)
+        self.tokens = shuffled(len(job.clips), "positions", job.seed).to(self.device)
         self.flush_every = 1 if self.device.type == "cpu" else 20  # reading a loss waits for the device
         self.loss: float | None = None
         self.orders: dict[int, Tensor] = {}  # of this epoch, and of the next where its first batch is read ahead
@@ -243,11 +244,12 @@ class _Loop:
             yield share(views, len(index), part * runtime.world_size + runtime.rank, parts * runtime.world_size)
 
     def _clips(self, index: Tensor) -> Batch:
+        """Clips for the task, numbered at random: positions tell the classes, as a store is sorted by name."""
         batch = self.job.clips.sample(index, self.job.cfg.frames, "stratified", self.gen)
-        if not self.job.cfg.rotate:
-            return batch
-        turned = rotate_vertical(View(batch.xyz, batch.valid), self.gen, batch.layout, self.job.cfg.rotate)
-        return Batch(turned.xyz, turned.valid, batch.index, batch.layout)
+        view = View(batch.xyz, batch.valid)
+        if self.job.cfg.rotate:
+            view = rotate_vertical(view, self.gen, batch.layout, self.job.cfg.rotate)
+        return Batch(view.xyz, view.valid, self.tokens[batch.index.to(self.device)], batch.layout)
 
     def _indices(self, step: int) -> Tensor:
         """Positions of the clips of a step: a seeded permutation for each epoch, cut into batches."""

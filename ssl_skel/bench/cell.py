@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ssl_skel.api import Backbone, EvalContext, EvalResult, Evaluator, Event, Pr
 from ssl_skel.bench.cards import PretrainingCard, is_pretrained, read_card, write_card
 from ssl_skel.bench.cells import EvalCell, PretrainCell
 from ssl_skel.bench.claims import claimed
+from ssl_skel.bench.clip_order import in_store_order, seen_order, with_order
 from ssl_skel.bench.costs import EnergyMeter, forward_flops
 from ssl_skel.bench.encoders import load_encoders, save_encoders
 from ssl_skel.bench.features import extract, is_extracted
@@ -265,23 +265,25 @@ def _context(cell: EvalCell, where: _Where, view: SplitView, card: PretrainingCa
 
     alive = encoders() if evaluator.needs == "encoder" else {}
     exemplars = view.train.at(view.support) if len(view.support) else None
-    return EvalContext(
+    context = EvalContext(
         support=extract(where.out, cell, exemplars, sha, encoders, labels=True) if exemplars else None,
         train=extract(where.out, cell, view.train, sha, encoders, labels=True), val=view.val,
-        test=replace(extract(where.out, cell, view.test, sha, encoders, labels=False),
-                     names=blind_names(len(view.test))),
+        test=extract(where.out, cell, view.test, sha, encoders, labels=False),
         num_classes=view.num_classes,
         label_sets=find_sets(cell.dataset, view.train_digest, [SHIPPED, where.data_root / "labels"]),
         fusion=cell.fusion, weights=cell.weights, seed=cell.seed, device=where.device,
         encoders={name: alive[name] for name in cell.streams} if alive else {},
         train_clips=view.train.clips if alive else None, test_clips=view.test.clips if alive else None)
+    return with_order(context, seen_order(evaluator, len(view.test)))
 
 
 def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Evaluator, result: EvalResult,
                   card: PretrainingCard, times: dict[str, float], started: str) -> None:
     pretraining, labels = card.cell, view.test.labels
-    metrics = evaluator.score(result, labels, view.num_classes)
+    result = in_store_order(result, seen_order(evaluator, len(labels)))
+    predictions = write_predictions(view.test.names, labels, result.top)  # first: scores are made with the labels
     correct = result.top[:, 0].cpu() == labels
+    metrics = evaluator.score(result, labels.clone(), view.num_classes)
     config = {"task": pretraining.config, "train": pretraining.train.model_dump(mode="json"),
               "backbone": pretraining.backbone_config, "evaluator": cell.evaluator_config, "frames": cell.frames,
               "preprocessing": cell.preprocessing.model_dump(mode="json"), "precision": pretraining.precision}
@@ -291,7 +293,6 @@ def _write_record(cell: EvalCell, where: _Where, view: SplitView, evaluator: Eva
     if cell.origin is not None and cell.origin.joints is not None:
         config["joints"] = {"from": view.layout.name, "to": data.layout, "version": cell.origin.joints,
                             "absent": list(data.absent)}
-    predictions = write_predictions(view.test.names, labels, result.top)
     cost = card.cost
     record = Record(
         id=cell.id, pretrain_id=cell.pretrain_id, suite=where.suite, cell=cell.key(),

@@ -22,6 +22,7 @@ from ssl_skel.leftovers import trim_cache
 from ssl_skel.nn.batch_stats import sum_over_processes
 from ssl_skel.nn.gather import is_first, of_first, rank, world_size
 from ssl_skel.progress import track
+from ssl_skel.seed import shuffled
 
 BATCH = 64
 MAX_BYTES = 64 << 30
@@ -29,7 +30,10 @@ MAX_BYTES = 64 << 30
 
 @torch.inference_mode()
 def encode(encoders: Mapping[str, Backbone], clips: ClipSource) -> dict[str, Tensor]:
-    """Encode clips in their fixed order; several processes take whole batches in turn, so each clip is encoded once.
+    """Encode clips; several processes take whole batches in turn, so each clip is encoded once.
+
+    They come in an order drawn at random: stores are sorted by clip name, often by class, so a network that counts its
+    clips would know the labels.
 
     Args:
         encoders: Frozen encoders.
@@ -39,7 +43,8 @@ def encode(encoders: Mapping[str, Backbone], clips: ClipSource) -> dict[str, Ten
         Encoder name -> (n, D) float32 on the CPU.
     """
     features = {name: torch.zeros(len(clips), encoder.dim) for name, encoder in encoders.items()}
-    indexes = torch.arange(len(clips)).split(BATCH)[rank()::world_size()]  # type: ignore[no-untyped-call]
+    order = shuffled(len(clips), "extraction")
+    indexes = order.split(BATCH)[rank()::world_size()]  # type: ignore[no-untyped-call]
     for number, index in enumerate(track(indexes, len(clips))):
         if number + 1 < len(indexes):
             clips.prefetch(indexes[number + 1])
