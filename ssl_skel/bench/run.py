@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ class RunOptions:
         processes: That share the work of a cell.
         executor_settings: ``KEY=VALUE`` for the executor.
         shard: (i, n): only every n-th pretraining, from the i-th, with its evaluations.
+        words: Options of the command line, for a hint that repeats it; empty where there was none.
     """
 
     out: Path
@@ -50,6 +52,7 @@ class RunOptions:
     timeout_h: float | None = None
     as_json: bool = False
     checkpoint_s: float = 60.0
+    words: tuple[str, ...] = ()
 
     def for_units(self, suite: str, command: Sequence[str] = ()) -> dict[str, Any]:
         """What a worker needs to know, as plain data."""
@@ -150,8 +153,9 @@ def _line(failure: Any) -> dict[str, str]:
 
 
 def _retry(plan: Plan, options: RunOptions) -> str:
-    suite = f"--suite {plan.suite} " if plan.suite != "custom" else "... "
-    return f"ssl-skel bench run {suite}--out {options.out} --rerun failed"
+    suite = [] if plan.suite == "custom" else ["--suite", plan.suite]
+    words = options.words or (*suite, "--out", str(options.out))
+    return shlex.join(["ssl-skel", "bench", "run", *words, "--rerun", "failed"])
 
 
 def _code(plan: Plan, report: GridReport) -> int:

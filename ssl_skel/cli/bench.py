@@ -74,7 +74,8 @@ def run(out: Path, data_root: Path, plugin_paths: tuple[str, ...], executor: str
     code = run_plan(plan, catalogue, make, RunOptions(
         out=out, data_root=data_root, plugins=plugin_paths, device=asked["device"], jobs=jobs, threads=threads,
         processes=asked["processes"], executor_settings=settings_of_executor, shard=shard,
-        rerun=rerun, fail_fast=fail_fast, loggers=loggers, timeout_h=timeout, as_json=as_json))
+        rerun=rerun, fail_fast=fail_fast, loggers=loggers, timeout_h=timeout, as_json=as_json,
+        words=options.given_words(click.get_current_context(), without=frozenset({"rerun", "as_json"}))))
     raise SystemExit(code)
 
 

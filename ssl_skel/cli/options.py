@@ -65,3 +65,27 @@ def selection(command: F) -> F:
     )):
         command = option(command)
     return command
+
+
+def given_words(context: click.Context, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Options of a command as they were given, so that a message can repeat the command.
+
+    Args:
+        context: Of the running command.
+        without: Names of parameters to leave out.
+    """
+    words: list[str] = []
+    for option in context.command.params:
+        name = option.name or ""
+        if name in without or context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value, flag = context.params[name], option.opts[-1]
+        if getattr(option, "is_flag", False):
+            words.append(flag)
+        else:
+            words += [word for one in (value if option.multiple else (value,)) for word in (flag, _word(one))]
+    return tuple(words)
+
+
+def _word(value: object) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
