@@ -23,7 +23,7 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "Choose another folder with --out."),
     errno.EACCES: ("permission denied", "Choose another folder with --out, or change its permissions."),
     errno.EPERM: ("not permitted", "Choose another folder with --out, or change its permissions."),
-    errno.ENOENT: ("the folder is gone", "Run the same command again; it makes the folder anew."),
+    errno.ENOENT: ("the folder is gone or never was there", "Make it, or start the run again."),
     errno.ENOTDIR: ("a file stands where a folder should be", "Move it away, or choose another folder."),
     errno.EISDIR: ("a folder stands where a file should be", "Move it away, or choose another folder."),
     errno.ELOOP: ("it is a symbolic link", "Replace the link by the real file or folder."),

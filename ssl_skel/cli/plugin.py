@@ -11,7 +11,7 @@ import click
 
 from ssl_skel.cli import options
 from ssl_skel.cli.main import LazyGroup
-from ssl_skel.errors import ContractFailed, SkelError, UsageMistake
+from ssl_skel.errors import ContractFailed, SkelError, UsageMistake, one_line
 from ssl_skel.inspection import check_import, static_problem
 from ssl_skel.registry import KINDS, Catalogue, Entry, discover
 
@@ -57,7 +57,7 @@ def list_(kind: str, really: bool, plugin_paths: tuple[str, ...], as_json: bool)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(row["brought"] if cell == "origin" else row[cell])) for cell in columns))
+        table.add_row(*(escape(one_line(str(row["brought" if cell == "origin" else cell]))) for cell in columns))
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
     for origin in dict.fromkeys(row["origin"] for row in rows):
@@ -100,7 +100,7 @@ def show(name: str, plugin_paths: tuple[str, ...], as_json: bool) -> None:
         return
     import yaml
 
-    click.echo(f"{entry.name} {entry.card.version}: {entry.card.summary}")
+    click.echo(one_line(f"{entry.name} {entry.card.version}: {entry.card.summary}"))
     click.echo(f"origin  {entry.origin}\nfolder  {entry.folder}\ndigest  {data['digest']}\n")
     click.echo(yaml.safe_dump(data["card"], sort_keys=False, allow_unicode=True, width=100).rstrip())
 
