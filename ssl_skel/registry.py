@@ -3,7 +3,8 @@
 Entries are found in a fixed order: the registry and plugins that the package carries, installed entry points
 (groups ``ssl_skel.plugins``, ``.backbones``, ``.evaluators``, ``.datasets``, ``.executors``, ``.loggers``), then
 the folders in ``$SSL_SKEL_PLUGINS`` and those given by ``--plugins``. Cards are read, code is not imported until an
-entry is used. The first claimant of a name keeps it; a later one is listed as broken and names both origins.
+entry is used. The first claimant of a name keeps it; a later one is listed as broken and names both origins. Where the
+later one was given by hand (``--plugins``), choosing that name is an error: it was not meant to be the first one's.
 """
 
 from __future__ import annotations
@@ -68,6 +69,16 @@ class Entry:
     def state(self) -> str:
         """``ok`` or ``broken``, without importing anything."""
         return "broken" if self.error else "ok"
+
+    @property
+    def given(self) -> bool:
+        """Whether somebody pointed to it by ``--plugins`` or `PATHS`, instead of installing it."""
+        return not self.shipped and not self.distribution
+
+    def same_as(self, other: Entry) -> bool:
+        """Whether both stand for the same thing, found twice."""
+        parts = [(one.folder and one.folder.resolve(), one.target, one.suite, one.config) for one in (self, other)]
+        return parts[0] == parts[1]
 
     def load(self) -> Any:
         """Import the target.
@@ -164,16 +175,18 @@ class Catalogue:
         """Look an entry up.
 
         Raises:
-            BrokenPlugin: If an entry of that name exists but is broken.
+            BrokenPlugin: If an entry of that name exists but is broken, or one that was given by ``--plugins`` claims
+                the name, or lies in a folder of that name, and can't be used.
             UnknownName: If none exists; suggests the nearest.
         """
         table = self._entries[kind]
-        if name in table:
-            return table[name]
+        found = table.get(name)
         for entry in self.broken:
-            if (entry.kind, entry.name) == (kind, name):
+            if entry.kind == kind and _meant(entry, name, found):
                 raise BrokenPlugin(f"{kind[:-1]} {name!r} ({entry.origin}) is broken: {entry.error}")
-        raise UnknownName(kind[:-1], name, table)
+        if found is None:
+            raise UnknownName(kind[:-1], name, table)
+        return found
 
     def load(self, kind: str, name: str) -> Any:
         """Look an entry up and import its target (see `Entry.load`)."""
@@ -327,6 +340,16 @@ def _pointed(kind: str, point: importlib.metadata.EntryPoint, dist: str) -> Entr
     if folder is None:
         return Entry(kind, point.name, dist, error=f"its package {point.value!r} can't be found")
     return plugin_entry(folder, dist)
+
+
+def _meant(entry: Entry, name: str, found: Entry | None) -> bool:
+    """Whether whoever says `name` may mean this broken entry, though another of that name may have been found first."""
+    if found is None and entry.name == name:
+        return True
+    if not entry.given or (found is not None and entry.same_as(found)):
+        return False
+    folder = entry.folder.name.replace("_", "-") if entry.kind == "plugins" and entry.folder else ""
+    return name in (entry.name, folder)
 
 
 def _not_of_kind(kind: str, found: Any) -> str:

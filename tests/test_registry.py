@@ -240,12 +240,47 @@ def test_a_name_that_is_taken_twice_names_both_origins(tmp_path: Path) -> None:
     write_plugin(tmp_path / "b" / "same")
     write_plugin(tmp_path / "b" / "simclr")
     catalogue = discover((str(tmp_path / "a"), str(tmp_path / "b")))
-    assert catalogue.get("plugins", "same").origin == str(tmp_path / "a" / "same")
-    assert catalogue.get("plugins", "simclr").folder == bundled_root() / "plugins" / "simclr"
+    assert {entry.name: entry.origin for entry in catalogue.entries("plugins")}["same"] == str(tmp_path / "a" / "same")
+    assert catalogue.plugin_cards()["simclr"] == discover().plugin_cards()["simclr"]
     message = reasons(catalogue)["same"]
     assert str(tmp_path / "a" / "same") in message
     assert str(tmp_path / "b" / "same") in message
     assert "ssl_skel" in reasons(catalogue)["simclr"]
+
+
+def test_a_given_plugin_whose_name_is_taken_is_not_silently_another(tmp_path: Path) -> None:
+    folder = write_plugin(tmp_path / "simclr")
+    with pytest.raises(BrokenPlugin, match=f"{folder}.*'simclr' is taken"):
+        discover((str(folder),)).get("plugins", "simclr")
+    assert discover((str(folder),)).get("plugins", "random")
+
+
+@pytest.mark.parametrize("name", ["simclr", "the-liar"])
+def test_a_given_plugin_whose_card_lies_is_told_by_either_name(tmp_path: Path, name: str) -> None:
+    folder = write_plugin(tmp_path / "the_liar")
+    edit(folder, name="simclr")
+    with pytest.raises(BrokenPlugin, match="its card says 'simclr', its folder 'the_liar'") as caught:
+        discover((str(folder),)).get("plugins", name)
+    assert caught.value.exit_code == 2
+
+
+def test_a_part_of_a_given_registry_whose_name_is_taken_is_told(tmp_path: Path) -> None:
+    index = {"schema": 1, "evaluators": {"knn": {"target": "net:Net"}}}
+    (tmp_path / "registry.yaml").write_text(yaml.safe_dump(index))
+    (tmp_path / "net.py").write_text(NET)
+    with pytest.raises(BrokenPlugin, match="'knn' is taken"):
+        discover((str(tmp_path),)).get("evaluators", "knn")
+
+
+def test_what_is_given_twice_is_one_and_the_same() -> None:
+    catalogue = discover((str(bundled_root()), str(bundled_root() / "plugins" / "simclr")))
+    for kind in KINDS:
+        for name in catalogue.names(kind):
+            assert catalogue.get(kind, name).shipped
+
+
+def test_an_installed_plugin_whose_name_is_taken_harms_nobody(site: Path) -> None:
+    assert discover().get("plugins", "simclr").shipped
 
 
 def test_an_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
@@ -341,7 +376,7 @@ def test_order_of_discovery(site: Path, tmp_path: Path) -> None:
     write_plugin(tmp_path / "given" / "outside-good")
     catalogue = discover((str(tmp_path / "given"),))
     assert catalogue.get("plugins", "simclr").folder == bundled_root() / "plugins" / "simclr"
-    assert catalogue.get("plugins", "outside-good").origin == "outside 1.0"
+    assert {entry.name: entry.origin for entry in catalogue.entries("plugins")}["outside-good"] == "outside 1.0"
     assert str(tmp_path / "given") in reasons(catalogue)["outside-good"]
 
 
