@@ -81,7 +81,7 @@ def test_rows_of_other_pretraining_data_are_a_track_of_their_own_and_say_so() ->
     first, second = table.tracks
     assert [row.key.method for row in first.rows] == ["moco", "simclr", "random"]
     assert [row.key.method for row in second.rows] == ["simclr, pretrained on nw-ucla/v3",
-                                                       "random, pretrained on nw-ucla/v3"]
+                                                       "random, encoder shaped for nw-ucla/v3"]
     assert second.differs == ("pretraining data nw-ucla/v3 instead of its own training part",)
     assert [row.rank for row in second.rows] == [1, None]
     delta = second.rows[0].delta
