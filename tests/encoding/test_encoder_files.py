@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save
 
 import ssl_skel
-from helpers.tiny import BODY, Workshop, write_plugin
+from helpers.tiny import BODY, TinyNet, Workshop, write_plugin
+from ssl_skel.api import Features
 from ssl_skel.bench.record import seal_of
 from ssl_skel.cli.export import export
+from ssl_skel.data.layouts import Layout, get_layout
 from ssl_skel.encoding.card import FILE, WEIGHTS, read_encoder_card
+from ssl_skel.encoding.encoder import Encoder
+from ssl_skel.encoding.files import _modality
 from ssl_skel.errors import SkelError
 from ssl_skel.registry import discover
 
@@ -81,6 +86,28 @@ def test_what_comes_back_gives_the_features_of_the_run(shop: Workshop, pretraine
     of_test = next(parts for parts in cached if len(next(iter(parts.values()))) == 9)
     for stream, vectors in found.features(data.test).items():
         assert torch.equal(vectors, of_test[stream])
+
+
+@pytest.mark.parametrize(("change", "modality"), [(1e-7, "joint"), (1e-3, None)])
+def test_rounding_does_not_make_an_encoder_its_plugins_own(change: float, modality: str | None) -> None:
+    class Rounding(TinyNet):
+        """Every network sums in another order, which a factor stands for."""
+
+        made = 0
+
+        def __init__(self, cfg: Any, layout: Layout) -> None:
+            super().__init__(cfg, layout)
+            Rounding.made += 1
+            self.factor = 1 + Rounding.made * change
+
+        def forward(self, xyz: torch.Tensor, valid: torch.Tensor, layout: Layout) -> Features:
+            return Features(super().forward(xyz, valid, layout).pooled * self.factor)
+
+    layout = get_layout("nite_15")
+    build: Any = partial(Rounding, Rounding.Config(), layout)
+    network = build().eval()
+    encoder = Encoder({"encoder": network}, layout, 4, "first-frame", torch.device("cpu"))
+    assert _modality(network, Rounding, build, encoder) == modality
 
 
 def test_streams_can_be_chosen(shop: Workshop, exported: dict[str, Path]) -> None:
