@@ -12,6 +12,7 @@ from ssl_skel.bench.cells import EvalCell, Origin, Plan, Preprocessing, Pretrain
 from ssl_skel.bench.resolve import Resolved, Settings, resolve
 from ssl_skel.bench.targets import Evaluation, Target, check_encoder, is_own, origin_of, usable
 from ssl_skel.data.open import SplitView, open_split
+from ssl_skel.data.outdated import outdated
 from ssl_skel.errors import DATA, SkelError, UnknownName, UsageMistake
 from ssl_skel.registry import Catalogue
 from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
@@ -246,11 +247,12 @@ def _check_weights(entry: SuiteEntry, resolved: Resolved) -> None:
 
 
 def _warnings(view: SplitView) -> list[str]:
-    split = view.split
+    split, reason = view.split, outdated(view.dataset.store, view.dataset.card)
+    found = [reason] if reason else []
     if not split.known_leak:
-        return []
+        return found
     clean = f"; {view.dataset.card.name}/{split.clean_twin} leaves them out" if split.clean_twin else ""
-    return [f"{view.dataset.card.name}/{split.name}: {split.known_leak}{clean}"]
+    return [*found, f"{view.dataset.card.name}/{split.name}: {split.known_leak}{clean}"]
 
 
 def _preprocessing(view: SplitView) -> Preprocessing:

@@ -51,7 +51,7 @@ def list_command(data_root: Path, as_json: bool) -> None:
     console.print(table)
     for entry in entries:
         todo = "" if entry["state"] == "not prepared" else entry["todo"]
-        where = entry["path"] or todo or "; ".join(filter(None, (entry["source"], entry["terms"])))
+        where = todo or entry["path"] or "; ".join(filter(None, (entry["source"], entry["terms"])))
         console.print(f"[bold]{escape(entry['name'])}[/]: {escape(where)}", soft_wrap=True, highlight=False)
 
 
@@ -139,14 +139,20 @@ def _report(done: Prepared) -> None:
 def verify(dataset: str, data_root: Path, as_json: bool) -> None:
     """Check DATASET against its digests and counts.
 
-    Reads every byte, and compares the splits with the sizes that the complete dataset gives.
+    Reads every byte, and compares the splits with the sizes that the complete dataset gives. A store that the
+    dataset's reader or classes have left behind is no longer right, though its bytes are.
     """
     from ssl_skel.data.dataset import open_dataset
     from ssl_skel.data.describe import show_dataset
+    from ssl_skel.data.outdated import outdated
+    from ssl_skel.errors import DigestMismatch
 
-    store = open_dataset(dataset, data_root).store
+    opened = open_dataset(dataset, data_root)
+    store = opened.store
     if store.meta["origin"] != "generated":
         store.verify()
+    if reason := outdated(store, opened.card):
+        raise DigestMismatch(reason)
     splits = show_dataset(dataset, data_root)["splits"]
     if as_json:
         click.echo(json.dumps({"dataset": dataset, "digest": store.digest, "clips": len(store), "splits": splits}))

@@ -11,6 +11,7 @@ from ssl_skel.data.card import DatasetCard, Split
 from ssl_skel.data.catalog import dataset_names
 from ssl_skel.data.dataset import card_of, open_dataset
 from ssl_skel.data.families import NOTES
+from ssl_skel.data.outdated import outdated
 from ssl_skel.data.store import Store
 from ssl_skel.errors import BadData, SkelError
 
@@ -41,7 +42,8 @@ def _entry(name: str, root: Path) -> dict[str, Any]:
         if card.generate:
             return entry | {"state": "generated"}
         store = Store.open(root / name)
-        return entry | {"state": "prepared", "path": str(store.path), "clips": len(store), "digest": store.digest}
+        facts = {"path": str(store.path), "clips": len(store), "digest": store.digest, "todo": outdated(store, card)}
+        return entry | facts | {"state": "outdated" if facts["todo"] else "prepared"}
     except SkelError as error:
         state = "damaged" if (root / name / "meta.json").exists() else "not prepared"
         state = "half prepared" if state == "not prepared" and (root / f"{name}.partial").is_dir() else state
@@ -66,7 +68,7 @@ def show_dataset(name: str, root: Path) -> dict[str, Any]:
         "preprocessing": {"default": card.preprocessing,
                           "families": {family: note._asdict() for family, note in NOTES.items()}},
     }
-    if facts["state"] in ("prepared", "generated"):
+    if facts["state"] in ("prepared", "outdated", "generated"):
         facts |= _counts(card, open_dataset(name, root).store)
     facts["splits"] = facts.get("split_counts") or [_split(split) for split in card.splits.values()]
     facts.pop("split_counts", None)

@@ -28,6 +28,7 @@ from ssl_skel.data.card import DatasetCard
 from ssl_skel.data.catalog import load_target
 from ssl_skel.data.clip import RawClip, check_clip
 from ssl_skel.data.layouts import Layout
+from ssl_skel.data.outdated import reader_changed
 from ssl_skel.data.readers.base import Dropped, Reader
 from ssl_skel.data.store import Store
 from ssl_skel.data.store_write import (
@@ -112,8 +113,7 @@ def prepare(card: DatasetCard, raw: Path, root: Path, *, workers: int = 1, stric
             store = Store.open(target)
             if store.meta["raw"].get("fingerprint") == raw_info["fingerprint"]:
                 return Prepared(store, read_report(store), fresh=False)
-            raise BadData(f"{target} was prepared from other files ({store.meta['raw'].get('path')})",
-                          "Give --force to replace it, or another --data-root.")
+            raise _differs(store, raw_info, _fingerprint(files, reader, store.meta["raw"]), card.name)
         pieces = _deal(card, files, partial, reader)
         missing = _missing(pieces, strict)
         if started:
@@ -182,12 +182,34 @@ def claim(root: Path, name: str) -> Iterator[Path]:
 
 def _raw_info(raw: Path, files: Sequence[Path], reader: Reader) -> dict[str, object]:
     """Describe the raw files; the fingerprint is over names and sizes, so a copy elsewhere is the same."""
-    sizes = [_size_and_time(path)[0] for path in files]
-    listing = [[path.name, size] for path, size in zip(files, sizes)]
-    key = json.dumps([type(reader).__qualname__, reader.version, reader.policy, listing])
-    return {"path": str(raw.resolve()), "files": len(files), "bytes": sum(sizes),
-            "reader_version": reader.version, "policy": reader.policy,
-            "fingerprint": hashlib.sha256(key.encode()).hexdigest()}
+    made_by = {"reader_version": reader.version, "policy": reader.policy}
+    return {"path": str(raw.resolve()), "files": len(files), "bytes": sum(_size_and_time(path)[0] for path in files),
+            **made_by, "fingerprint": _fingerprint(files, reader, made_by)}
+
+
+def _fingerprint(files: Sequence[Path], reader: Reader, made_by: dict[str, object]) -> str:
+    """Of the files as the reader reads them, at the version and policy that `made_by` names."""
+    listing = [[path.name, _size_and_time(path)[0]] for path in files]
+    key = json.dumps([type(reader).__qualname__, made_by.get("reader_version"), made_by.get("policy"), listing])
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _differs(store: Store, now: dict[str, object], as_before: str, name: str) -> BadData:
+    """The error for a store that these files and this reader would not make.
+
+    Args:
+        store: That is there.
+        now: ``raw`` of what would be made.
+        as_before: Fingerprint of the files with the reader that made the store.
+        name: Of the dataset.
+    """
+    raw, version, policy = store.meta["raw"], now["reader_version"], now["policy"]
+    changed = reader_changed(raw, version, policy, name)
+    if changed and raw.get("fingerprint") == as_before:
+        return BadData(f"{store.path} is outdated: {changed}; the files are the same",
+                       "Give --force to prepare it again.")
+    return BadData(f"{store.path} was prepared from other files ({raw.get('path')})",
+                   "Give --force to replace it, or another --data-root.")
 
 
 def _deal(card: DatasetCard, files: Sequence[Path], partial: Path, reader: Reader) -> list[Piece]:

@@ -296,7 +296,7 @@ def finish_store(folder: Path, target: Path, card: DatasetCard, report: Report, 
     rows, index = (np.load(folder / file, mmap_mode="r") for file in ("rows.npy", "index.npy"))
     meta: dict[str, Any] = {
         "schema": SCHEMA, "dataset": name or card.name, "layout": card.layout, "persons": card.persons,
-        "origin": origin, "raw": raw, "created_by": f"ssl-skel {__version__}",
+        "origin": origin, "raw": raw, "created_by": f"ssl-skel {__version__}", "classes": list(card.classes),
         "counts": {"clips": len(index), "rows": len(rows),
                    "frames": int(index["frames"].sum(dtype=np.int64))},
         "report": {"files": report.files, "kept": report.kept, "dropped": report.dropped_by_rule,
