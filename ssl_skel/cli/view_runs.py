@@ -34,7 +34,7 @@ def curves(pretrainings: tuple[str, ...], run: Path, out: Path | None) -> None:
     path = picture_path(out, "curves", *pretrainings)
     found = load_curves(run, pretrainings)
     with styled():
-        finish(draw_curves(found, run), path, f"Training curves of {run}")
+        finish(draw_curves(found, run), path, f"Training curves of {run.resolve().name}")
 
 
 @click.command()
