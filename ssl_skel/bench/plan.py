@@ -13,6 +13,7 @@ from ssl_skel.bench.resolve import Resolved, Settings, resolve
 from ssl_skel.bench.targets import Evaluation, Target, check_encoder, is_own, origin_of, usable
 from ssl_skel.data.open import SplitView, open_split
 from ssl_skel.data.outdated import outdated
+from ssl_skel.data.seen import replaced, unusable
 from ssl_skel.errors import DATA, SkelError, UnknownName, UsageMistake
 from ssl_skel.registry import Catalogue
 from ssl_skel.schema import EvaluatorRef, Suite, SuiteEntry
@@ -182,6 +183,10 @@ class _Planner:
                 raise
             self.missing[reference] = error.message
             return None
+        if reason := unusable(view.dataset.store, view.preprocessing.name):
+            self.refused[Refusal(plugin=f"preprocessing {view.preprocessing.name}", dataset=reference,
+                                 reason=reason)] = None
+            return None
         self.warnings |= dict.fromkeys(_warnings(view))
         return view
 
@@ -247,8 +252,9 @@ def _check_weights(entry: SuiteEntry, resolved: Resolved) -> None:
 
 
 def _warnings(view: SplitView) -> list[str]:
-    split, reason = view.split, outdated(view.dataset.store, view.dataset.card)
-    found = [reason] if reason else []
+    split, store = view.split, view.dataset.store
+    reasons = outdated(store, view.dataset.card), replaced(store, view.preprocessing.name)
+    found = [reason for reason in reasons if reason]
     if not split.known_leak:
         return found
     clean = f"; {view.dataset.card.name}/{split.clean_twin} leaves them out" if split.clean_twin else ""

@@ -118,6 +118,8 @@ def prepare(dataset: str, raw: Path, data_root: Path, workers: int, strict: bool
 
 
 def _report(done: Prepared) -> None:
+    from ssl_skel.data.seen import unseen
+
     store, report = done.store, done.report
     if not done.fresh:
         click.echo(f"{store.path} is prepared already, from the same files; --force does it again")
@@ -128,6 +130,8 @@ def _report(done: Prepared) -> None:
         click.echo(f"unreadable: {why}" if name in why else f"unreadable: {name}: {why}")
     if len(report.unreadable) > 20:
         click.echo(f"... and {len(report.unreadable) - 20} more; all are in {store.path / 'report.json'}")
+    for line in unseen(store):
+        click.echo(f"warning: {line}")
     click.echo(f"digest {store.digest}")
     click.echo(f"wrote {store.path}" if done.fresh else f"store {store.path}")
 

@@ -13,6 +13,7 @@ from ssl_skel.data.audit.names import check_names
 from ssl_skel.data.audit.near import NearPairs, near_pairs
 from ssl_skel.data.audit.quality import CHECKS, measure_store
 from ssl_skel.data.dataset import Dataset
+from ssl_skel.data.seen import unseen
 
 NEAR_METRES = 0.03
 """Half of the distance of the two most alike different performances of NW-UCLA (0.059 m)."""
@@ -31,8 +32,8 @@ def audit_dataset(name: str, dataset: Dataset, against: tuple[str, Dataset] | No
         stage: Told what is being looked at.
 
     Returns:
-        JSON: ``splits``, ``duplicates`` and ``near`` (in the whole dataset), ``names``, ``checks``, ``against``, and
-        ``findings``, one line each.
+        JSON: ``splits``, ``duplicates`` and ``near`` (in the whole dataset), ``names``, ``checks``, ``against``,
+        ``unseen`` (joints that preprocessing goes by), and ``findings``, one line each.
     """
     store, card = dataset.store, dataset.card
     stage("hashing every frame")
@@ -50,7 +51,7 @@ def audit_dataset(name: str, dataset: Dataset, against: tuple[str, Dataset] | No
         "duplicates": {"clips": sum(map(len, groups)), "groups": [[names[clip] for clip in group]
                                                                   for group in groups[:LISTED]]},
         "near": _near(near, groups, names), "names": check_names(store), "checks": checks,
-        "against": _against(against, dataset, hashes),
+        "against": _against(against, dataset, hashes), "unseen": unseen(store),
     }
     report["findings"] = findings(report)
     return report
@@ -102,6 +103,7 @@ def findings(report: dict[str, Any]) -> list[str]:
               for check in report["checks"] if check["flagged"]]
     if any(check["name"] == "mirrored" and check["median"] > 0 for check in report["checks"]):
         lines.append("left and right look exchanged in most clips: is the joint order right?")
+    lines += report.get("unseen", [])
     for pair in (report["against"] or {"splits": []})["splits"]:
         seen = max(pair["same_name"], pair["same_content"])
         if seen:
