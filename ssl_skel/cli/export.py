@@ -42,6 +42,9 @@ def _pretraining(source: str, out: Path) -> Path:
     from ssl_skel.bench.store import ID, RecordStore
 
     if not ID.match(source):
+        if not Path(source).is_dir():  # only in a folder that is there can anything be missing
+            raise UsageMistake(f"{source!r} is no folder, and no id of a pretraining or record under {out}",
+                               f"Ids are 16 of 0-9a-f; `ls {out / 'pretrain'}` shows those of the pretrainings.")
         return Path(source)
     store = RecordStore(out)
     if store.pretrain_folder(source).is_dir():

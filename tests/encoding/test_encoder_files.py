@@ -310,3 +310,11 @@ def test_export_overwrites_nothing(shop: Workshop, pretrained: dict[str, Path], 
     done = CliRunner().invoke(export, ["0" * 16, "--to", str(tmp_path / "new"), *common])
     assert done.exit_code == 2
     assert "no pretraining and no record" in done.output
+
+
+@pytest.mark.parametrize("source", ["nope", "0123", "ABCDEF0123456789"])
+def test_export_of_what_is_no_pretraining(shop: Workshop, tmp_path: Path, source: str) -> None:
+    done = CliRunner().invoke(export, [source, "--to", str(tmp_path / "new"), "--out", str(shop.out)])
+    assert done.exit_code == 2
+    assert f"'{source}' is no folder, and no id of a pretraining or record under {shop.out}" in done.output
+    assert not (tmp_path / "new").exists()
