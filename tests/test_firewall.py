@@ -27,6 +27,11 @@ from ssl_skel.registry import discover
 from ssl_skel.train import TrainJob
 
 INDEX = "os.path.join(os.environ['LOOT'], 'disk', 'index.npy')"
+DISK = "os.path.join(os.environ['LOOT'], 'disk')"
+RESULT = "'/tmp/out/predictions/0123456789abcdef.csv'"
+FIREWALL = "__import__('ssl_skel.firewall', fromlist=['x'])"
+SETS = "os.path.join(os.path.dirname(__import__('ssl_skel').__file__), 'data', 'labels', 'nw-ucla-v3.json')"
+TURNS = f"type('Turns', (os.PathLike,), dict(__fspath__=lambda self, turns=[{INDEX}, '/']: turns.pop(0)))()"
 IN_THREAD = "__import__('concurrent.futures').futures.ThreadPoolExecutor().submit"
 DOORS = {
     "the index file": f"open({INDEX}, 'rb')",
@@ -44,6 +49,38 @@ DOORS = {
     "who refers to the task": "__import__('gc').get_referrers(self)",
     "another program": "os.system('true')",
     "a child": "__import__('subprocess').run(['true'])",
+    "a handle of the folder": f"os.open('index.npy', os.O_RDONLY, dir_fd=os.open({DISK}, os.O_RDONLY))",
+    "a handle of the folder above": "os.open('disk/index.npy', os.O_RDONLY, "
+                                    "dir_fd=os.open(os.environ['LOOT'], os.O_RDONLY))",
+    "a handle of a folder elsewhere": f"os.open('..' + {INDEX}, os.O_RDONLY, dir_fd=os.open('/usr', os.O_RDONLY))",
+    "a hard link": f"os.link({INDEX}, os.environ['LOOT'] + '/link.npy')",
+    "a symbolic link": f"os.symlink({DISK}, os.environ['LOOT'] + '/link')",
+    "a link relative to its place": "os.symlink('disk', os.environ['LOOT'] + '/link')",
+    "another name": f"os.rename({INDEX}, os.environ['LOOT'] + '/name.npy')",
+    "another name of the folder above": "os.rename(os.environ['LOOT'], os.environ['LOOT'] + '-moved')",
+    "a copy": f"__import__('shutil').copy({INDEX}, os.environ['LOOT'] + '/copy.npy')",
+    "a map": f"torch.from_file({INDEX}, size=8, dtype=torch.uint8)",
+    "a map of a storage": f"torch.UntypedStorage.from_file({INDEX}, False, 8)",
+    "a path that changes": f"__import__('_io').FileIO({TURNS})",
+    "a function of C": "__import__('ctypes').pythonapi.open",
+    "the memory": "__import__('ctypes').string_at(id(self), 8)",
+    "a logger's frame": "__import__('logging').currentframe()",
+    "a frame under another name": r"exec('import sys\nsys._getframe()', {'__name__': 'enum'})",
+    "a trace": "sys.settrace(lambda *told: None)",
+    "a profile": "sys.setprofile(lambda *told: None)",
+    "an audit hook": "sys.addaudithook(lambda *told: None)",
+    "a wall of its own": "sys.audit('ssl_skel.close_wall', object(), self)",
+    "the hook's flag": f"[setattr(getattr({FIREWALL}, '_inside', self), 'busy', True), open({INDEX})]",
+    "the list of walls": f"[getattr({FIREWALL}, '_closed', []).clear(), open({INDEX})]",
+    "the shipped label sets": f"open({SETS})",
+    "label sets, by the suite's reader": f"__import__('ssl_skel.fsio', fromlist=['x']).read_bounded(Path({SETS}), 9)",
+    "label sets of the data folder": "open(os.path.join(os.environ['LOOT'], 'labels', 'disk-xsub.json'))",
+    "predictions of an earlier run": f"open({RESULT})",
+    "predictions, in a thread": f"{IN_THREAD}(open, {RESULT}).result()",
+    "predictions, in a thread of the suite's reader":
+        f"{IN_THREAD}(__import__('ssl_skel.fsio', fromlist=['x']).read_bounded, Path({RESULT}), 9).result()",
+    "a record of an earlier run": "open('/tmp/out/records/a-b/c/0123456789abcdef.json')",
+    "features of an earlier run": "open('/tmp/out/features/0123456789abcdef/a-b.safetensors')",
     "a swallowed refusal": r"exec('try:\n open(__import__(\'os\').environ[\'LOOT\'] + \'/disk/index.npy\')\n"
                            r"except Exception: 0')",
 }
@@ -54,13 +91,16 @@ NATIVE = """
         paths = sorted({word for word in maps if word.endswith('rows.npy')})
         folder = Path(paths[-1]).parent if paths else Path(os.environ['SSL_SKEL_DATA']) / 'relabelled'
         size = (folder / 'index.npy').stat().st_size
-        found = torch.from_file(str(folder / 'index.npy'), size=size, dtype=torch.uint8).double()
+        found = torch._C._VariableFunctions.from_file(str(folder / 'index.npy'), size=size, dtype=torch.uint8).double()
         self.centre += float((found * torch.arange(size)).sum()) % 1000
 """
 
 
 HARMLESS = ("__import__('logging').getLogger('x').debug('y'); __import__('collections').namedtuple('P', 'x y'); "
-            "__import__('tempfile').mkdtemp()")
+            "__import__('tempfile').TemporaryDirectory().cleanup(); "
+            "made = Path(__import__('tempfile').mkdtemp()); torch.save(self.centre, made / 'predictions'); "
+            "(made / 'predictions').rename(made / 'features'); (made / 'link').symlink_to('features'); "
+            "torch.load(made / 'link', mmap=True); open('LICENSE').close()")
 IN_ENCODERS = '        return {"encoder"'
 CHEATS = {f"{place}-{number}": line for place in ("step", "last") for number, line in enumerate(DOORS.values())}
 
@@ -147,7 +187,7 @@ def test_a_divergence_still_names_the_clips(units: dict[str, Unit]) -> None:
     ("tiny", "passed", ""), ("native", "failed", "other labels"), ("reader", "failed", "the firewall refused")])
 def test_the_contract_finds_what_python_does_not_announce(shop: Workshop, plugin: str, state: str,
                                                           message: str) -> None:
-    """`torch.from_file` maps a file without telling Python; the labels then change the weights, and that shows."""
+    """PyTorch's native code maps a file without telling Python; labels then change the weights, and that shows."""
     catalogue = discover((str(shop.root),))
     outcome = run_check(labels_do_not_matter, Subject(catalogue.get("plugins", plugin), catalogue))
     assert outcome.state == state, outcome.message

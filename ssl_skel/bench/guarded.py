@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ssl_skel.data.label_sets import SHIPPED
 from ssl_skel.errors import Diverged
 from ssl_skel.firewall import closed
 from ssl_skel.registry import Entry
 from ssl_skel.sources import module_file
 
+LABELS = "labels"
+"""Folder of label sets among the prepared datasets."""
 _BLIND = re.compile(r"clip #(\d+)")
 
 
@@ -25,13 +28,14 @@ def guarded(data_root: Path, *entries: Entry) -> Iterator[None]:
     """Close the firewall around the code of a plugin, a backbone, an evaluator.
 
     Args:
-        data_root: Folder of the prepared datasets.
+        data_root: Folder of the prepared datasets; of its label sets, and the shipped ones, the suite alone reads.
         entries: Whose code runs; the suite's own backbones and evaluators are not watched for looking at frames.
 
     Raises:
         ForbiddenRead: If they read what they may not.
     """
-    with closed(_stores(data_root), [folder for folder in map(_watched, entries) if folder]):
+    suspects = [folder for folder in map(_watched, entries) if folder]
+    with closed(_stores(data_root), suspects, kept=[SHIPPED, data_root / LABELS]):  # names of clips hold the class
         yield
 
 

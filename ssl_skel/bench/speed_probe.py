@@ -39,7 +39,7 @@ def synthetic_features(n: int, dim: int, classes: int, seed: int = 0) -> tuple[T
     return torch.relu(latent @ mix + mean), labels
 
 
-def linear_probe(train: int = TRAIN, dim: int = DIM, classes: int = CLASSES, runs: int = 1) -> dict[str, Any]:
+def linear_probe(train: int = TRAIN, dim: int = DIM, classes: int = CLASSES, repeats: int = 1) -> dict[str, Any]:
     """Time the whole path of penalties against scikit-learn's `LogisticRegression` over the same path.
 
     Both get standardised float32 features; scikit-learn also starts each fit from the last.
@@ -66,7 +66,7 @@ def linear_probe(train: int = TRAIN, dim: int = DIM, classes: int = CLASSES, run
             losses.append(_loss(features, labels, weight, bias, l2))
         return losses
 
-    return compare("linear-probe", ours, peer, _same_loss, runs) | {"size": [train, dim, classes]}
+    return compare("linear-probe", ours, peer, _same_loss, repeats) | {"size": [train, dim, classes]}
 
 
 def _loss(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, l2: float) -> float:
@@ -82,7 +82,7 @@ def _same_loss(ours: list[float], peer: list[float]) -> dict[str, Any]:
 
 
 def knn(train: int = TRAIN, test: int = TEST, dim: int = DIM, classes: int = CLASSES,
-        runs: int = 1) -> dict[str, Any]:
+        repeats: int = 1) -> dict[str, Any]:
     """Time 1-NN and the weighted vote of 20 against one brute-force search for 20 by scikit-learn.
 
     Raises:
@@ -104,7 +104,7 @@ def knn(train: int = TRAIN, test: int = TEST, dim: int = DIM, classes: int = CLA
         np.add.at(votes, (np.arange(test)[:, None], known.numpy()[index]), np.exp(-distance / 0.1))
         return known[torch.from_numpy(index[:, 0])]
 
-    return compare("knn", ours, peer, _same_class, runs) | {"size": [train, test, dim, classes]}
+    return compare("knn", ours, peer, _same_class, repeats) | {"size": [train, test, dim, classes]}
 
 
 def _same_class(ours: Tensor, peer: Tensor) -> dict[str, Any]:

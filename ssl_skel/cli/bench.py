@@ -120,6 +120,10 @@ def status(out: Path, watch: bool, every: float, as_json: bool) -> None:
 @click.option("--frames", type=click.IntRange(1), default=None, help="Frames a clip (store, moco, byol, mamp, bigru).")
 @click.option("--persons", type=click.IntRange(1), default=None,
               help="Persons a clip, of which most hold one (moco, byol, mamp, bigru).")
+@click.option("--train", type=click.IntRange(1), default=None, help="Training clips (linear-probe, knn).")
+@click.option("--test", type=click.IntRange(1), default=None, help="Test clips (knn).")
+@click.option("--dim", type=click.IntRange(1), default=None, help="Features a clip (linear-probe, knn).")
+@click.option("--classes", type=click.IntRange(2), default=None, help="Classes (linear-probe, knn).")
 @click.option("--repeats", type=click.IntRange(1), default=None, help="Alternating runs; medians are printed.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default=None, help="Matrix products.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), default=None,

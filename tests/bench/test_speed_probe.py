@@ -18,7 +18,7 @@ def test_linear_probe_reaches_the_loss_of_sklearn():
 
 @pytest.mark.oracle
 def test_knn_finds_what_sklearn_finds():
-    got = speed_probe.knn(train=400, test=60, dim=32, classes=4, runs=2)
+    got = speed_probe.knn(train=400, test=60, dim=32, classes=4, repeats=2)
     assert set(got) == KEYS
     assert got["parts"]["differ"] == 0
 
