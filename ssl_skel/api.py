@@ -276,7 +276,7 @@ class Evaluator(ABC):
         version: Raised with every change that can change the numbers.
         needs: ``features`` (cached, frozen) or ``encoder``.
         across: Whether it is only for encoders that were pretrained on another dataset than they are tested on.
-        primary: The metric that ranks.
+        primary: The metric that ranks, a fraction in [0, 1]; higher ranks first. Of an error, score one minus it.
         selection: ``last``; a diagnostic whose `score` chooses by test labels says ``best-on-test`` and is never
             ranked.
         Config: Model of the keys that the constructor takes.
@@ -325,7 +325,8 @@ class Evaluator(ABC):
             num_classes: C.
 
         Returns:
-            Metrics as fractions.
+            Metrics, finite; `primary` is among them and is a fraction in [0, 1], higher is better. Boards show
+            percentages.
         """
         from ssl_skel.bench.metrics import classification_metrics
 

@@ -150,6 +150,12 @@ def test_a_violation_in_training_is_caught(make: Callable[..., Subject], name: s
     assert outcome.state == "failed", outcome
 
 
+def test_a_loss_that_does_not_fall_says_where_its_rate_comes_from(make: Callable[..., Subject]) -> None:
+    message = run_check(training.loss_falls, make(**TRAINING["loss_falls"])).message
+    assert "steps of adamw at lr " in message
+    assert "`train` of its `tiny`" in message
+
+
 def test_a_plugin_that_ignores_the_other_process_is_caught(make: Callable[..., Subject]) -> None:
     local = make(loss="loss = loss + (pooled - pooled.mean(0)).pow(2).sum() * len(pooled)")
     assert state(distributed.two_processes_equal_one, local) == "failed"

@@ -308,7 +308,8 @@ def install(site: Path, dist: str, points: str, version: str = "1.0") -> None:
     """What `pip install` leaves of a distribution, as far as entry points go."""
     info = site / f"{dist}-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n"
+                                   f"Summary: Parts of {dist}\n")
     (info / "entry_points.txt").write_text(points)
 
 
@@ -347,6 +348,7 @@ def test_entry_points_good_and_bad(site: Path) -> None:
     assert "can't be found" in broken["gone"]
     assert "lower-case" in broken["Bad Name"]
     assert catalogue.load("backbones", "outer").version == static_version("outside_net:Net") == 3
+    assert catalogue.get("backbones", "outer").summary == "Parts of outside"
     with pytest.raises(BrokenPlugin):
         catalogue.load("backbones", "knot")
     assert catalogue.get("executors", "knn").origin == "outside 1.0"  # another kind is another name space

@@ -114,7 +114,7 @@ def the_seed_decides(subject: Subject) -> None:
 
 
 def scores_are_metrics(subject: Subject) -> None:
-    """`score` gives finite numbers, among them the primary metric and ``top1``."""
+    """`score` gives finite numbers, among them ``top1`` and the primary metric, which are fractions."""
     ctx, labels = _situation()
     evaluator = _build(subject)
     metrics = evaluator.score(evaluator.evaluate(ctx), labels, CLASSES)
@@ -122,6 +122,9 @@ def scores_are_metrics(subject: Subject) -> None:
             f"'top1' or its primary {evaluator.primary!r}")
     bad = {name: value for name, value in metrics.items() if not isinstance(value, float) or not math.isfinite(value)}
     require(not bad, f"not finite numbers: {bad}")
+    beyond = {name: metrics[name] for name in ("top1", evaluator.primary) if not 0 <= metrics[name] <= 1}
+    require(not beyond, f"not fractions in [0, 1], of which the higher is the better: {beyond}; boards multiply them "
+            "by 100 and rank by them")
 
 
 CHECKS = (evaluator_is_one, predictions_are_classes, hidden_labels_stay_unread, choices_come_from_training,

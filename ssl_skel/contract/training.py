@@ -115,9 +115,13 @@ def resuming_changes_nothing(subject: Subject) -> None:
 
 def loss_falls(subject: Subject) -> None:
     """The loss of the last steps is below that of the first after a few of warm-up, at a constant learning rate."""
-    _, losses = fit(subject, _trained(subject), FALL_STEPS, constant=True)
+    clips = _trained(subject)
+    _, losses = fit(subject, clips, FALL_STEPS, constant=True)
     first, last = sum(losses[WARM_STEPS:2 * WARM_STEPS]) / WARM_STEPS, sum(losses[-WARM_STEPS:]) / WARM_STEPS
-    require(last < first, f"the loss went from {first:.4g} to {last:.4g} in {FALL_STEPS} steps")
+    cfg = subject.resolved(clips.layout).train
+    require(last < first, f"the loss went from {first:.4g} to {last:.4g} in {FALL_STEPS} steps of {cfg.optimizer} at "
+            f"lr {cfg.lr:g}, batch {cfg.batch} (the card's `train`, and over it `train` of its `tiny`: set there what "
+            "suits a configuration this small)")
 
 
 def features_do_not_collapse(subject: Subject) -> None:

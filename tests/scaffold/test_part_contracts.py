@@ -60,6 +60,12 @@ def test_a_backbone_that_breaks_its_contract(failed: Failed, case: str) -> None:
     assert check in failed("backbone", change, *more)
 
 
+PERCENT = """    version = 1
+
+    def score(self, result, labels, num_classes):
+        return {name: 100 * value for name, value in super().score(result, labels, num_classes).items()}
+
+"""
 EVALUATORS = {
     "no evaluator": (("class Mine(Evaluator):", "class Other(Evaluator):"), "evaluator_is_one"),
     "needs": (("    version = 1\n", "    version = 1\n    needs = 'labels'\n"), "evaluator_is_one"),
@@ -74,6 +80,7 @@ EVALUATORS = {
                      "clips_are_predicted_alone"),
     "random": (("(scores, dim=1,", "(torch.rand_like(scores), dim=1,"), "the_seed_decides"),
     "primary": (("    version = 1\n", "    version = 1\n    primary = 'map'\n"), "scores_are_metrics"),
+    "percent": (("    version = 1\n", PERCENT), "scores_are_metrics"),
 }
 
 
