@@ -21,6 +21,8 @@ SLACK = 1e-6
 """Added to the square of a rest's length, which is a difference of near equals."""
 WORTHWHILE = 256
 """Features of at least so many dimensions are shortened, to an eighth and then to a quarter."""
+PAYS = 30
+"""How many times D^2 the pairs of clips must be for it: the axes cost some 10 D^3, the products of all pairs m n D."""
 TRIAL = 256
 """Rows on which a stage is tried before it gets whole blocks."""
 SAMPLE = 8192
@@ -48,7 +50,7 @@ def nearest(memory: Tensor, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
     value = query.new_empty(len(query), k)
     index = torch.empty(len(query), k, dtype=torch.int64, device=query.device)
     todo = torch.arange(len(query), device=query.device)
-    for bound, count in _stages(memory, k):
+    for bound, count in _stages(memory, len(query), k):
         left = []
         blocks = [todo[:TRIAL], *torch.split(todo[TRIAL:], max(1, BLOCK_ELEMENTS // n))]
         while blocks and len(blocks[0]):
@@ -63,10 +65,10 @@ def nearest(memory: Tensor, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return value, index
 
 
-def _stages(memory: Tensor, k: int) -> Iterator[tuple[Bound, int]]:
+def _stages(memory: Tensor, queries: int, k: int) -> Iterator[tuple[Bound, int]]:
     """Yield bounds on the similarity, and how many candidates to compare by each; the last stage is brute force."""
-    n = len(memory)
-    if memory.shape[1] >= WORTHWHILE and n > 15 * k:
+    n, dim = memory.shape
+    if dim >= WORTHWHILE and n > 15 * k and queries * n > PAYS * dim * dim:
         sample = memory[:: -(-n // SAMPLE)].double()
         axes = torch.linalg.eigh(sample.T @ sample).eigenvectors.to(memory.dtype).flip(1)
         yield _shortened(memory, axes[:, : len(axes) // 8]), 3 * k

@@ -28,6 +28,7 @@ def test_equals_brute_force(seed, n, k, decay, duplicates):
         memory = memory[torch.randint(max(1, n // 4), (n,), generator=torch.Generator().manual_seed(seed))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "WORTHWHILE", 8)
+        patch.setattr(search, "PAYS", 0)
         value, index = nearest(memory, query, min(k, n))
     want_value, want_index = brute(memory, query, min(k, n))
     assert torch.equal(value, want_value)
@@ -38,6 +39,7 @@ def test_equals_brute_force(seed, n, k, decay, duplicates):
 def test_correlated_features_are_done_by_the_first_stage(decay, stages, monkeypatch):
     """Uncorrelated ones are not, and are right all the same."""
     used, inner = [], search._best
+    monkeypatch.setattr(search, "PAYS", 0)
     monkeypatch.setattr(search, "_best", lambda *args: used.append(args[4]) or inner(*args))
     memory, query = unit(600, 256, 3, decay), unit(20, 256, 4, decay)
     index = nearest(memory, query, 5)[1]
@@ -45,7 +47,14 @@ def test_correlated_features_are_done_by_the_first_stage(decay, stages, monkeypa
     assert len(used) == stages
 
 
+def test_few_pairs_are_not_worth_the_search_for_axes(monkeypatch):
+    monkeypatch.setattr(search, "_shortened", lambda *args: pytest.fail("shortened"))
+    memory, query = unit(600, 256, 3, 2.0), unit(20, 256, 4, 2.0)
+    assert torch.equal(nearest(memory, query, 5)[1], brute(memory, query, 5)[1])
+
+
 def test_blocks_do_not_matter(monkeypatch):
+    monkeypatch.setattr(search, "PAYS", 0)
     memory, query = unit(300, 256, 5, 1.5), unit(11, 256, 6, 1.5)
     whole = nearest(memory, query, 4)
     monkeypatch.setattr(search, "BLOCK_ELEMENTS", 900)
