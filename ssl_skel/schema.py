@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 
@@ -36,7 +36,8 @@ def _check_target(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_check_name)]
+Name = Annotated[str, AfterValidator(_check_name),
+                 WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength": 60})]
 DatasetName = Annotated[str, AfterValidator(_check_dataset)]
 """A name, or ``name+variant`` for a dataset that was imported in another form."""
 
@@ -98,6 +99,17 @@ class TrainConfig(Model):
         return self
 
 
+def _keys_of(model: type[Model]) -> dict[str, Any]:
+    """JSON Schema of a table with some of a model's keys; without defaults, which the tables before it set."""
+    known = model.model_json_schema()["properties"]
+    keys = {name: {word: value for word, value in said.items() if word != "default"} for name, said in known.items()}
+    return {"type": "object", "properties": keys, "additionalProperties": False}
+
+
+TrainKeys = Annotated[dict[str, Any], WithJsonSchema(_keys_of(TrainConfig))]
+"""Some keys of `TrainConfig`. Editors check each of them; the suite checks the whole that several tables make."""
+
+
 class Paper(Model):
     """Where a method comes from."""
 
@@ -113,7 +125,7 @@ class Overrides(Model):
     """Keys that replace the defaults: of the method, of the training, of the backbone."""
 
     config: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    train: TrainKeys = {}
     backbone: dict[str, Any] = {}
 
 
@@ -179,7 +191,7 @@ class PluginCard(Model):
     min_batch: int = Field(1, ge=1)
     distributed: Text = ""
     config: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    train: TrainKeys = {}
     backbone_config: dict[str, Any] = {}
     datasets: dict[Name, Overrides] = {}
     tiny: Overrides = Overrides()
@@ -247,8 +259,8 @@ class Suite(Model):
     evaluators: tuple[Name | EvaluatorRef, ...] = Field(min_length=1)
     entries: tuple[SuiteEntry, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
-    train: dict[str, Any] = {}
-    train_on: dict[Name, dict[str, Any]] = {}
+    train: TrainKeys = {}
+    train_on: dict[Name, TrainKeys] = {}
     preprocessing: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     fusions: tuple[Literal["concat", "scores"], ...] = ("concat", "scores")

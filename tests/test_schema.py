@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from helpers.records import make_record
+from helpers.tiny import REPO
 from ssl_skel.bench.record import Failure, Record
 from ssl_skel.errors import BadCard
 from ssl_skel.schema import PluginCard, RegistryFile, Suite, TrainConfig
-from ssl_skel.yamlio import validate
+from ssl_skel.yamlio import load_yaml, validate
 
 CARD: dict[str, Any] = {"schema": 1, "name": "a-b", "version": 1, "family": "other", "summary": "s",
                         "backbones": {"default": "tiny"}}
@@ -70,6 +71,28 @@ def test_the_json_schema_of_a_card_agrees_with_the_model() -> None:
     assert validator.is_valid(CARD)
     assert not validator.is_valid({**CARD, "nam": 1})
     assert not validator.is_valid({**CARD, "version": "one"})
+
+
+@pytest.mark.parametrize("change", [
+    {"name": "../x"}, {"name": "A"}, {"name": "a" * 61}, {"train": {"epochz": 3}}, {"train": {"lr": -1}},
+    {"train": {"schedule": "poly"}}, {"tiny": {"train": {"batch": 0}}}, {"datasets": {"sbu": {"train": {"lrr": 1}}}},
+    {"backbones": {"default": "A B"}}])
+def test_an_editor_sees_what_the_suite_would_refuse(change: dict[str, Any]) -> None:
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(PluginCard.model_json_schema(by_alias=True))
+    assert validator.is_valid({**CARD, "train": {"lr": 0.1, "clip_grad": None, "betas": [0.9, 0.99]}})
+    assert not validator.is_valid({**CARD, **change})
+
+
+def test_the_json_schemas_accept_what_is_shipped() -> None:
+    import jsonschema
+
+    shipped = {PluginCard: sorted((REPO / "plugins").glob("*/plugin.yaml")), RegistryFile: [REPO / "registry.yaml"]}
+    for model, paths in shipped.items():
+        validator = jsonschema.Draft202012Validator(model.model_json_schema(by_alias=True))
+        for path in paths:
+            assert not list(validator.iter_errors(load_yaml(path))), path
 
 
 junk = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
