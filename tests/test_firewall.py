@@ -28,6 +28,8 @@ from ssl_skel.train import TrainJob
 
 INDEX = "os.path.join(os.environ['LOOT'], 'disk', 'index.npy')"
 DISK = "os.path.join(os.environ['LOOT'], 'disk')"
+ELSEWHERE = "os.environ['LOOT'] + '-elsewhere'"
+"""Where a door that is found open puts things and takes them back, so that the other doors can still be tried."""
 RESULT = "'/tmp/out/predictions/0123456789abcdef.csv'"
 FIREWALL = "__import__('ssl_skel.firewall', fromlist=['x'])"
 SETS = "os.path.join(os.path.dirname(__import__('ssl_skel').__file__), 'data', 'labels', 'nw-ucla-v3.json')"
@@ -53,11 +55,12 @@ DOORS = {
     "a handle of the folder above": "os.open('disk/index.npy', os.O_RDONLY, "
                                     "dir_fd=os.open(os.environ['LOOT'], os.O_RDONLY))",
     "a handle of a folder elsewhere": f"os.open('..' + {INDEX}, os.O_RDONLY, dir_fd=os.open('/usr', os.O_RDONLY))",
-    "a hard link": f"os.link({INDEX}, os.environ['LOOT'] + '/link.npy')",
-    "a symbolic link": f"os.symlink({DISK}, os.environ['LOOT'] + '/link')",
-    "a link relative to its place": "os.symlink('disk', os.environ['LOOT'] + '/link')",
-    "another name": f"os.rename({INDEX}, os.environ['LOOT'] + '/name.npy')",
-    "another name of the folder above": "os.rename(os.environ['LOOT'], os.environ['LOOT'] + '-moved')",
+    "a hard link": f"[os.link({INDEX}, {ELSEWHERE}), os.remove({ELSEWHERE})]",
+    "a symbolic link": f"[os.symlink({DISK}, {ELSEWHERE}), os.remove({ELSEWHERE})]",
+    "a link relative to its place": f"[os.symlink('data/disk', {ELSEWHERE}), os.remove({ELSEWHERE})]",
+    "another name": f"[os.rename({INDEX}, {ELSEWHERE}), os.rename({ELSEWHERE}, {INDEX})]",
+    "another name of the folder above":
+        f"[os.rename(os.environ['LOOT'], {ELSEWHERE}), os.rename({ELSEWHERE}, os.environ['LOOT'])]",
     "a copy": f"__import__('shutil').copy({INDEX}, os.environ['LOOT'] + '/copy.npy')",
     "a map": f"torch.from_file({INDEX}, size=8, dtype=torch.uint8)",
     "a map of a storage": f"torch.UntypedStorage.from_file({INDEX}, False, 8)",
@@ -66,11 +69,12 @@ DOORS = {
     "the memory": "__import__('ctypes').string_at(id(self), 8)",
     "a logger's frame": "__import__('logging').currentframe()",
     "a frame under another name": r"exec('import sys\nsys._getframe()', {'__name__': 'enum'})",
-    "a trace": "sys.settrace(lambda *told: None)",
-    "a profile": "sys.setprofile(lambda *told: None)",
+    "a trace": "[sys.settrace(lambda *told: None), sys.settrace(None)]",
+    "a profile": "[sys.setprofile(lambda *told: None), sys.setprofile(None)]",
     "an audit hook": "sys.addaudithook(lambda *told: None)",
     "a wall of its own": "sys.audit('ssl_skel.close_wall', object(), self)",
-    "the hook's flag": f"[setattr(getattr({FIREWALL}, '_inside', self), 'busy', True), open({INDEX})]",
+    "the hook's flag": f"[setattr(getattr({FIREWALL}, '_inside', self), 'busy', now) or (now and open({INDEX})) "
+                       "for now in (1, 0)]",
     "the list of walls": f"[getattr({FIREWALL}, '_closed', []).clear(), open({INDEX})]",
     "the shipped label sets": f"open({SETS})",
     "label sets, by the suite's reader": f"__import__('ssl_skel.fsio', fromlist=['x']).read_bounded(Path({SETS}), 9)",
