@@ -335,7 +335,8 @@ def _entry_points() -> Iterator[Entry]:
 def _pointed(kind: str, point: importlib.metadata.EntryPoint, dist: str) -> Entry:
     if kind != "plugins":
         bad = "" if NAME.match(point.name) else "its name must be lower-case letters, digits and single hyphens"
-        summary = (point.dist.metadata.get("Summary") or "") if point.dist else ""  # an entry point has none of its own
+        about = point.dist.metadata if point.dist else None
+        summary = about["Summary"] if about and "Summary" in about else ""  # an entry point has none of its own
         return Entry(kind, point.name, dist, target=point.value, error=bad, summary=summary[:200])
     folder = package_folder(point.value.partition(":")[0])
     if folder is None:
