@@ -298,7 +298,7 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         return fsio.read_bounded(path, limit)
     except FileNotFoundError:
-        raise BadRecord(f"{path} is missing", REDO) from None
+        raise BadRecord(f"{path} is missing", "Restore it from git, or remove its record and run again.") from None
     except (OSError, ValueError) as error:
         raise BadRecord(f"can't read {path}: {getattr(error, 'strerror', None) or error}", REDO) from None
 

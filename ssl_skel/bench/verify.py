@@ -8,6 +8,7 @@ from pathlib import Path
 from ssl_skel import fsio
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.record import Record
+from ssl_skel.bench.record_ids import check_ids
 from ssl_skel.bench.store import ID, RecordStore
 from ssl_skel.errors import BadRecord
 from ssl_skel.jsonio import read_json
@@ -52,7 +53,9 @@ def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> 
     card = store.pretrain_folder(record.pretrain_id) / "card.json"
     if card.is_file():
         _check_card(card, record)
-        said.append("pretraining card")
+        said += ["pretraining card", "ids"]
+    elif any(card.parent.parent.glob("*/card.json")):
+        raise BadRecord(f"{card} is missing, the pretraining of record {record.id}", "Restore it from git or a copy.")
     if rescore:
         said.append(f"scores ({', '.join(check_scores(record, table))})")
     return said
@@ -66,6 +69,7 @@ def _check_card(path: Path, record: Record) -> None:
         raise BadRecord(f"{path} is torn: {error}") from None
     if known != record.pretrain_id or sha != record.digests.encoder:
         raise BadRecord(f"record {record.id} was computed from other encoders than {path} describes")
+    check_ids(record, card, path)
     if curves:
         _check_curves(path.with_name("curves.jsonl"), curves)
 
