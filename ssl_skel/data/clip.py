@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from ssl_skel.errors import BadData
 
 NAME_BYTES = 40
 MAX_ABS = 1e4
+NAME_MARKS = "_ . - + @ # : ( )"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 _.\-+@#:()]*")
+"""No markup, no separator of paths or columns, nothing that a shell or a spreadsheet takes for more than text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class RawClip:
     """A clip in the units of its dataset, before any preprocessing.
 
     Attributes:
-        name: Unique in the dataset, ASCII, at most 40 characters.
+        name: Unique in the dataset, ASCII letters, digits, spaces and some marks, at most 40 characters.
         xyz: (M, T, V, 3) float32 joint positions, persons in their final order.
         valid: (M, T, V) bool, False where the joint was not seen; what stands there in `xyz` is ignored.
         label: Class index from 0; -1 where unknown.
@@ -52,6 +56,9 @@ def check_clip(clip: RawClip, layout: Layout) -> None:
     """
     if not clip.name.isascii() or not 0 < len(clip.name) <= NAME_BYTES:
         raise BadData(f"clip name {clip.name!r} is not 1 to {NAME_BYTES} ASCII characters")
+    if not NAME.fullmatch(clip.name) or ".." in clip.name:
+        raise BadData(f"clip name {clip.name!r} holds more than letters, digits, spaces and any of {NAME_MARKS}",
+                      "Names stand in files, tables and pages: give the clip another one in the reader.")
     if clip.xyz.ndim != 4 or clip.xyz.shape[3] != 3 or clip.valid.shape != clip.xyz.shape[:3]:
         shapes = f"{clip.xyz.shape} and {clip.valid.shape}"
         raise BadData(f"{clip.name}: shapes {shapes} are not (M, T, V, 3) and (M, T, V)")
