@@ -30,7 +30,7 @@ MISDEEDS = {
     "silent": "os._exit(0)",
     "leaves": "sys.exit(0)",
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",
-    "crashes": "import ctypes; ctypes.string_at(0)",
+    "crashes": "import numpy; numpy.lib.stride_tricks.as_strided(numpy.zeros(1), (2,), (1 << 45,))[1]",
     "hangs": "time.sleep(600)",
     "freezes": "sum(range(10**13))",  # a loop in C that holds the lock of the interpreter
 }
