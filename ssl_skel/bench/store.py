@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ssl_skel import fsio, ids, yamlio
 from ssl_skel.bench.predictions import PredictionTable, read_predictions
 from ssl_skel.bench.record import CellKey, Failure, Predictions, Record, seal_of
+from ssl_skel.bench.record_ids import Cards, check_own_id, counted_twice
 from ssl_skel.errors import BadRecord
 from ssl_skel.jsonio import parse_json
 from ssl_skel.schema import NAME, Model
@@ -119,7 +120,7 @@ class RecordStore:
         """Read the record with an id.
 
         Raises:
-            BadRecord: If there is none, or it is torn, edited, misplaced or behind a symbolic link.
+            BadRecord: If there is none, or it is torn, edited, misplaced, under another's id or behind a symbolic link.
         """
         name = f"{_checked_id(record_id)}.json"
         paths = [folder / name for folder in self._plugin_folders() if _exists(folder / name)]
@@ -140,26 +141,31 @@ class RecordStore:
         if path != self.record_path(record.id, record.cell):
             place = f"{cell_folder(record.cell)}/{record.cell.plugin}/{record.id}.json"
             raise BadRecord(f"{path} holds the record that belongs to {place}", "Move it back to that place.")
+        check_own_id(record)
         return record
 
     def scan(self) -> tuple[list[Record], list[BadRecord]]:
-        """Read every record, in a fixed order; what can't be read comes back as errors."""
+        """Read every record, in a fixed order; what can't be read, or was not run as it says, comes back as errors."""
         records, errors = [], []
+        cards = Cards(self.root / "pretrain")
         try:
             for path in self._record_files():
                 try:
-                    records.append(self.load(path))
+                    record = self.load(path)
+                    cards.check(record)
+                    records.append(record)
                 except BadRecord as error:
                     errors.append(error)
         except BadRecord as error:
             errors.append(error)
-        return sorted(records, key=sort_key), errors
+        records.sort(key=sort_key)
+        return records, [*errors, *counted_twice(records)]
 
     def all(self) -> list[Record]:
         """Read every record, sorted by dataset, split, evaluator, plugin, label, streams, fusion, seed, id.
 
         Raises:
-            BadRecord: For the first one that is torn, edited, misplaced or linked.
+            BadRecord: For the first one that is torn, edited, misplaced, linked, or not of the pretraining it names.
         """
         records, errors = self.scan()
         if errors:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ssl_skel import fsio
+from ssl_skel import fsio, ids
+from ssl_skel.bench.cells import PretrainCell
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.record import Record
-from ssl_skel.bench.record_ids import check_ids
+from ssl_skel.bench.record_ids import MAX_CARD_BYTES, check_own_id, check_pretraining
+from ssl_skel.bench.staleness import core_digest
 from ssl_skel.bench.store import ID, RecordStore
 from ssl_skel.errors import BadRecord
 from ssl_skel.jsonio import read_json
 
-MAX_CARD_BYTES = 10_000_000
 MAX_CURVE_BYTES = 1_000_000_000
 
 
@@ -35,7 +36,10 @@ def find_record(store: RecordStore, name: str) -> Record:
 
 
 def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> list[str]:
-    """Check a record that was read against its predictions and pretraining.
+    """Check a record that was read against its predictions, its id and its pretraining.
+
+    What is compared is what was written; predictions that are forged together with their scores, or cards with what
+    names them, are found by evaluating again only (`ssl_skel.bench.rerun`).
 
     Args:
         store: Where it is.
@@ -50,10 +54,13 @@ def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> 
     """
     table = store.read_predictions(record)
     said = ["seal", "place", "predictions"]
+    derived = check_own_id(record)
+    if derived:
+        said.append("id")
     card = store.pretrain_folder(record.pretrain_id) / "card.json"
     if card.is_file():
-        _check_card(card, record)
-        said += ["pretraining card", "ids"]
+        _check_card(card, record, derived)
+        said.append("pretraining card")
     elif any(card.parent.parent.glob("*/card.json")):
         raise BadRecord(f"{card} is missing, the pretraining of record {record.id}", "Restore it from git or a copy.")
     if rescore:
@@ -61,17 +68,33 @@ def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> 
     return said
 
 
-def _check_card(path: Path, record: Record) -> None:
+def _check_card(path: Path, record: Record, derived: bool) -> None:
     try:
         card = read_json(path, MAX_CARD_BYTES)
         sha, known, curves = card["encoders_sha256"], card["id"], card.get("curves_sha256", "")
+        processes = card.get("world_size", 1)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRecord(f"{path} is torn: {error}") from None
     if known != record.pretrain_id or sha != record.digests.encoder:
         raise BadRecord(f"record {record.id} was computed from other encoders than {path} describes")
-    check_ids(record, card, path)
+    trained = check_pretraining(record, card, path)
+    if processes != record.world_size:
+        raise BadRecord(f"record {record.id} says another number of processes than {path}")
+    if derived:
+        _check_core(record, trained)
     if curves:
         _check_curves(path.with_name("curves.jsonl"), curves)
+
+
+def _check_core(record: Record, trained: PretrainCell) -> None:
+    """Check the digest that tells a stale record from a current one, as far as the core is the one of then."""
+    if record.versions["core"] != ids.CORE_NUMERICS:
+        return
+    cell, joints = record.cell, record.config.get("joints")
+    wanted = core_digest(cell.backbone, trained.backbone_version, cell.evaluator, int(record.versions["evaluator"]),
+                         trained.preprocessing.version, (trained.backbone_code, ""), joints and joints["version"])
+    if record.digests.core != wanted:
+        raise BadRecord(f"record {record.id} says another digest of the core than its versions give")
 
 
 def _check_curves(path: Path, sha256: str) -> None:
