@@ -80,12 +80,15 @@ class Backbone(nn.Module):
         version: Raised with every change that can change the numbers.
         Config: Model of the keys that the constructor takes.
         tiny: Keys that make it small; contract checks of plugins on this backbone use them.
+        fixed_persons: Whether its weights are for the number of persons that it was built for; such a network is not
+            tested on data with another number.
         dim: D, the length of the pooled vector.
     """
 
     version: ClassVar[int] = 1
     Config: ClassVar[type[BaseModel]] = TaskConfig
     tiny: ClassVar[Mapping[str, Any]] = {}
+    fixed_persons: ClassVar[bool] = False
     dim: int
 
     def __init__(self, cfg: Any, layout: Layout) -> None:

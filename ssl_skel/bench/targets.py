@@ -85,8 +85,11 @@ def check_encoder(resolved: Resolved, cell: PretrainCell, trained: SplitView, te
     """Ask the backbone whether it can encode the clips of another dataset, as they are shown to it.
 
     Raises:
-        SkelError: With the backbone's reason.
+        SkelError: With the backbone's reason, or if its weights are for another number of persons.
     """
+    had, has = trained.layout.persons, tested.layout.persons
+    if resolved.backbone_class.fixed_persons and had != has:
+        raise UsageMistake(f"backbone {cell.backbone} is built for clips of {had} persons, {tested.name} has {has}")
     shown = trained.layout.with_persons(tested.layout.persons)
     resolved.backbone_class.check(resolved.backbone_config, shown, cell.train.frames)
 

@@ -34,6 +34,7 @@ class RawJoints(Backbone):
     version = 1
     Config: ClassVar[type[TaskConfig]] = RawConfig
     tiny: ClassVar[dict[str, Any]] = {"frames": 4}
+    fixed_persons: ClassVar[bool] = True
 
     def __init__(self, cfg: RawConfig, layout: Layout) -> None:
         super().__init__(cfg, layout)

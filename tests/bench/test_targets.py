@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.tiny import Workshop, results
+from helpers.tiny import TinyNet, Workshop, results
 from helpers.tiny_more import DATASETS
 from ssl_skel.bench.cells import EvalCell, Plan
 from ssl_skel.bench.store import RecordStore
@@ -103,6 +103,15 @@ def test_a_backbone_that_can_not_encode_the_target_is_refused(shop: Workshop) ->
     plan = shop.plan(datasets=["tiny-20"], targets=["tiny", "tiny-20"], **asked)
     assert places(plan) == [("", "tiny-20/xsub")]
     assert "k = 100 neighbours among the 80 points" in plan.refused[0].reason
+
+
+def test_weights_for_one_person_are_not_tested_on_two(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of raw joints, which are one long vector of all persons."""
+    monkeypatch.setattr(TinyNet, "fixed_persons", True)
+    plan = shop.plan(datasets=["tiny"], targets=["tiny-20", "tiny-25"])
+    assert places(plan) == [("tiny/xsub", "tiny-25/xsub")]
+    assert [refusal.reason.rpartition(": ")[2] for refusal in plan.refused] == [
+        "backbone tiny is built for clips of 1 persons, tiny-20 has 2"]
 
 
 def test_transfer_needs_another_dataset(shop: Workshop) -> None:
