@@ -22,7 +22,7 @@ from ssl_skel.bench.board.model import FLOOR, Board
 from ssl_skel.bench.board.pages.facts import Facts, gather_facts
 from ssl_skel.bench.board.pages.site import FOLDER, Site, render_pages
 from ssl_skel.bench.board.text import render_latex, render_markdown
-from ssl_skel.bench.planfile import PlannedCell, read_plan
+from ssl_skel.bench.planfile import PlanFile, PlannedCell, read_plan
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.published import load_published
 from ssl_skel.bench.record import CellId, Record
@@ -146,9 +146,17 @@ def suite_records(store: RecordStore, suite: str) -> list[Record]:
     Raises:
         BadRecord: If a record or the plan is torn, edited or misplaced.
     """
-    plan, old = read_plan(store.root), _read_manifest(store.root / "boards" / BoardRequest(suite).name)
-    planned = plan.cells if plan and plan.suite == suite else old.planned if old else ()
-    return _choose(store.all(), suite, planned)
+    return _choose(store.all(), suite, _plans(store, BoardRequest(suite))[2])
+
+
+def _plans(store: RecordStore,
+           request: BoardRequest) -> tuple[PlanFile | None, Manifest | None, tuple[PlannedCell, ...]]:
+    """The folder's plan if it is the board's own, the manifest of its last rendering, and the cells of either."""
+    plan = read_plan(store.root)
+    if plan is not None and request.suite not in (None, plan.suite):
+        plan = None
+    old = _read_manifest(store.root / "boards" / request.name)
+    return plan, old, plan.cells if plan else old.planned if old else ()
 
 
 def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
@@ -157,12 +165,8 @@ def make_board(store: RecordStore, request: BoardRequest) -> Rendered:
     Raises:
         BadRecord: If a record, the plan or predictions are torn, edited or misplaced.
     """
-    plan = read_plan(store.root)
-    if plan is not None and request.suite not in (None, plan.suite):
-        plan = None
-    old = _read_manifest(store.root / "boards" / request.name)
+    plan, old, planned = _plans(store, request)
     records = store.all()
-    planned = plan.cells if plan else old.planned if old else ()
     cells = [record.cell for record in records] + [one.cell for one in planned]
     facts = gather_facts(cells, discover(), request.cards)
     families = {name: str(card.family) for name, card in facts.plugins.items()}
