@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -85,16 +84,12 @@ def _weights(task: PretextTask) -> dict[str, torch.Tensor]:
 
 
 def _start(subject: Subject, result: Path) -> list[subprocess.Popen[str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     args = json.dumps({"name": subject.entry.name, "path": str(subject.entry.folder), "backbone": subject.backbone,
-                       "out": str(result)})
+                       "out": str(result), "store": str(result.with_name("store"))})
     jobs = []
     for rank in range(_WORLD):
-        env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank),
-               "WORLD_SIZE": str(_WORLD), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-        jobs.append(subprocess.Popen([sys.executable, "-m", "ssl_skel.contract.distributed", args], env=env,
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        jobs.append(subprocess.Popen([sys.executable, "-m", "ssl_skel.contract.distributed", str(rank), args], env=env,
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     return jobs
 
@@ -132,20 +127,23 @@ def _train(subject: Subject, rank: int, world: int) -> dict[str, torch.Tensor]:
     return _weights(task)
 
 
-def _main(args: dict[str, Any]) -> None:
+def _main(rank: int, args: dict[str, Any]) -> None:
     """One of the two processes."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    rank = torch.distributed.get_rank()
+    # they meet in a file, since a port that was free when it was looked up may be taken a few seconds later
+    store = torch.distributed.FileStore(args["store"], _WORLD)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=_WORLD)
     catalogue = discover()
     if args["name"] not in catalogue.names("plugins"):
         catalogue = discover((args["path"],))
     weights = _train(Subject(catalogue.get("plugins", args["name"]), catalogue, args["backbone"]), rank, _WORLD)
     if rank == 0:
         torch.save(weights, args["out"])
-    torch.distributed.barrier()  # who leaves while the other still talks can take it along
-    torch.distributed.destroy_process_group()
+    store.set(f"done/{rank}", "1")
+    store.wait([f"done/{other}" for other in range(_WORLD)])  # who leaves while the other still talks takes it along
 
 
 if __name__ == "__main__":
-    _main(json.loads(sys.argv[1]))
+    _main(int(sys.argv[1]), json.loads(sys.argv[2]))
+    sys.stdout.flush()
+    os._exit(0)  # threads of libraries may crash when the interpreter ends under them, with the work done
