@@ -23,6 +23,7 @@ from ssl_skel.data.preprocess import get_family
 from ssl_skel.encoding.encoder import Encoder
 from ssl_skel.encoding.files import load_encoder
 from ssl_skel.errors import UsageMistake
+from ssl_skel.nn.one_thread import settle
 from ssl_skel.registry import Catalogue, discover
 from ssl_skel.runtime import pick_device
 from ssl_skel.yamlio import validate
@@ -118,6 +119,8 @@ def evaluate(encoder: Encoder | Backbone | Mapping[str, Backbone] | str | Path, 
         SkelError: If names don't exist, data is missing, joints don't fit, or a protocol can't be applied.
     """
     place, catalogue = pick_device(device), discover(tuple(plugins))
+    if place.type == "cpu":
+        settle()  # as in a cell: the same numbers on any number of threads
     if isinstance(encoder, str | Path):
         encoder = load_encoder(encoder, plugins=plugins)
     view = (dataset if isinstance(dataset, SplitView)

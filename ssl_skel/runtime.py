@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ssl_skel.errors import UsageMistake
 from ssl_skel.nn.batch_stats import sum_over_processes
+from ssl_skel.nn.one_thread import settle
 from ssl_skel.nn.sync_norm import synchronise
 
 Precision = Literal["fp32", "bf16"]
@@ -58,13 +59,16 @@ def pick_precision(name: str, device: torch.device) -> Precision:
 
 
 def make_deterministic(device: torch.device) -> None:
-    """Ask for the same bits in every run on CUDA, which is what boards are made with; a CPU gives them anyway.
+    """Ask for the same bits in every run, which is what boards are made with.
 
-    An operation that has no deterministic kernel is used all the same, with PyTorch's warning in the cell's log.
+    On a CPU also for the same bits on any number of threads. On CUDA an operation that has no deterministic kernel is
+    used all the same, with PyTorch's warning in the cell's log.
 
     Args:
         device: Of this process.
     """
+    if device.type == "cpu":
+        settle()
     if device.type != "cuda":
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed

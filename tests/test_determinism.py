@@ -1,9 +1,4 @@
-"""The same cell gives the same bits on a CPU, and the same metrics on another number of threads.
-
-On two threads sums are taken in another order, so a clip near a tie may move. Where an optimiser divides rounding by
-itself (Adam, on gradients that are zero but for it) weights may part far: BYOL's do, by a hundredth after three
-steps, so only its bits on one thread are compared.
-"""
+"""The same cell gives the same bits on a CPU, on any number of threads."""
 
 from __future__ import annotations
 
@@ -60,19 +55,17 @@ def run_cell(plugin: str, out: Path, threads: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("plugin", "compiled"), [
-    ("colorization", True), ("colorization", False), ("simclr", True), ("mamp", True), ("byol", True)])
-def test_a_cell_is_the_same_bits_again_and_the_same_metrics_on_two_threads(
+    ("colorization", True), ("colorization", False), ("simclr", True), ("mamp", True), ("byol", True),
+    ("vicreg", True), ("dino", True), ("reconstruct", True)])
+def test_a_cell_is_the_same_bits_again_and_on_two_threads(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: str, compiled: bool) -> None:
     if plugin == "colorization" and compiled and not fast.available():
         pytest.skip("numba is not installed")
     monkeypatch.setenv("SSL_SKEL_FAST", str(int(compiled)))
     once, again, two = (run_cell(plugin, tmp_path / name, threads)
                         for name, threads in (("once", 1), ("again", 1), ("two", 2)))
-    assert once == again  # digests of weights, predictions and all metrics
+    assert once == again == two  # digests of weights, predictions and all metrics
     assert once["digests"]["encoder"]
-    assert two["id"] == once["id"]
-    if plugin != "byol":
-        assert two["metrics"] == once["metrics"]
 
 
 def test_cuda_is_deterministic_unless_asked_otherwise() -> None:

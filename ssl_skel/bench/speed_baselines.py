@@ -20,8 +20,9 @@ from ssl_skel.bench.timing import compare
 from ssl_skel.data.layouts import get_layout
 from ssl_skel.errors import ContractFailed, UsageMistake
 from ssl_skel.nn.bigru import BiGRU, BiGRUConfig
+from ssl_skel.nn.one_thread import unsettled
 from ssl_skel.registry import discover
-from ssl_skel.runtime import tame_allocator
+from ssl_skel.runtime import make_deterministic, tame_allocator
 from ssl_skel.schema import Suite, SuiteEntry
 
 TOLERANCE = 1e-3
@@ -210,11 +211,17 @@ def _steps(what: str, task: PretextTask, peer: torch.nn.Module, load: Callable[.
 
 def _compare(what: str, ours: Callable[[], None], peer: Callable[[], None], difference: float,
              size: Size) -> dict[str, Any]:
-    """Alternate the two after one run of warm-up each, with the allocator set up as for a cell."""
+    """Alternate the two after one run of warm-up each; ours with the allocator and the kernels of a cell."""
     tame_allocator()
+    make_deterministic(torch.device("cpu"))
+
+    def plain() -> None:
+        with unsettled():
+            peer()
+
     ours()
-    peer()
-    result = compare(what, ours, peer, lambda one, other: {"difference": difference}, size.repeats)
+    plain()
+    result = compare(what, ours, plain, lambda one, other: {"difference": difference}, size.repeats)
     clips = size.batch * size.steps
     result["parts"] |= {"ours_clips_per_s": clips / result["ours_s"], "peer_clips_per_s": clips / result["peer_s"],
                         "precision": size.precision, "persons": size.persons}

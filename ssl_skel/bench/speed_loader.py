@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ssl_skel.bench.timing import compare, one_thread
+from ssl_skel.bench.timing import compare
 from ssl_skel.data.open import Part, SplitView, open_split
 from ssl_skel.errors import ContractFailed
+from ssl_skel.nn.one_thread import one_thread
 
 WORKERS = 2
 

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl_skel.bench.timing import compare, one_thread
+from ssl_skel.bench.timing import compare
 from ssl_skel.data.card import DatasetCard
 from ssl_skel.data.loader import Clips, load_clips
 from ssl_skel.data.preprocess import get_family
 from ssl_skel.data.store import INDEX_DTYPE, TRACK_DTYPE, Store
 from ssl_skel.data.store_write import Report, RowFile, finish_store
 from ssl_skel.errors import ContractFailed
+from ssl_skel.nn.one_thread import one_thread
 
 CLIPS, JOINTS, LONGEST = 114_480, 25, 300
 MEDIAN_FRAMES, SPREAD_FRAMES, TWO_PERSONS = 65, 0.45, 0.2
@@ -32,6 +33,7 @@ _OPEN = """
 import json, sys, time
 import numpy, psutil
 from ssl_skel.data.store import Store
+from ssl_skel.nn.one_thread import one_thread
 before = psutil.Process().memory_info().rss
 began = time.perf_counter()
 store = Store.open(sys.argv[1])

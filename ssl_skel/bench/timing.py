@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -15,24 +14,6 @@ from ssl_skel.bench.provenance import environment
 from ssl_skel.runtime import trim_heap
 
 MACHINE = ("platform", "cpu", "cores", "memory_mb", "device", "device_name", "threads")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread, for work of many small operations.
-
-    Sharing a millisecond among threads gains little, and where other processes use the cores, OpenMP's threads spin
-    at each operation until the slowest gets its turn. Gathering batches on two busy cores: 1.4 k clips/s with two
-    threads, 7.4 k with one.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, float, float, float]:

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ssl_skel.bench import speed_loader, speed_store
 from ssl_skel.bench.speed import measure
-from ssl_skel.bench.timing import one_thread
 from ssl_skel.errors import ContractFailed
 
 KEYS = {"what", "ours_s", "peer_s", "ratio", "cpu_ratio", "ours_peak_mb", "peer_peak_mb", "parts", "machine"}
@@ -45,14 +43,3 @@ def test_generated_lengths_are_those_of_ntu(tmp_path):
     assert 0.15 < (made.index["num_tracks"] == 2).mean() < 0.25
     made.verify()
     assert made.clip(2999).valid.all()
-
-
-def test_timing_in_one_thread_leaves_the_number_of_threads_as_it_was():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

@@ -1,0 +1,135 @@
+"""The same bits on any number of CPU threads.
+
+Most of PyTorch's CPU kernels give the same bits on one thread and on many: a thread computes whole outputs. A few
+split a sum among the threads and add the parts up, so that the number of threads decides how it is rounded; training
+blows that up. `settle` lets those few run on one thread, in the whole process, by registering kernels above PyTorch's
+own (`torch.library`): plugins and backbones of others have the same bits, too, and one thread computes what it would
+have computed anyway. Convolutions are the only costly ones: their weight gradient has a thread to itself while the
+others compute the gradient of the input.
+
+Found by running every operation of real steps of every plugin on one thread and on two.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["OPERATIONS", "one_thread", "settle", "unsettled"]
+
+OPERATIONS = ("native_layer_norm_backward", "native_group_norm_backward", "native_batch_norm",
+              "native_batch_norm_backward", "sum", "mean", "_linalg_eigh")
+"""Of ATen; they run on one thread. Convolutions are the others, in part."""
+
+_MASK = 10  # position of `output_mask` among the arguments of convolution_backward
+_SMALL = 16  # clips; fewer go through 1 x 1 filters by another algorithm on one thread (ATen's `use_mkldnn`)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch's CPU operations run on one thread inside.
+
+    Also for work of many small operations: sharing a millisecond among threads gains little, and where other processes
+    use the cores, OpenMP's threads spin at each operation until the slowest gets its turn. Gathering batches on two
+    busy cores: 1.4 k clips/s with two threads, 7.4 k with one.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@functools.cache
+def settle() -> bool:
+    """Let all that this process computes on CPUs have the same bits on any number of threads.
+
+    Returns:
+        Whether it could; PyTorch before 2.9 can't tell its own kernels, and keeps them.
+    """
+    if not hasattr(torch.library, "get_kernel"):
+        return False
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+    for name in OPERATIONS:
+        library.impl(name, _alone(torch.library.get_kernel(f"aten::{name}", "CPU")), "CPU", with_keyset=True)
+    for name, ours in (("convolution", _convolution), ("convolution_backward", _convolution_backward)):
+        stock = torch.library.get_kernel(f"aten::{name}", "CPU")
+        library.impl(name, functools.partial(ours, stock), "CPU", with_keyset=True)
+    _KEPT.append(library)  # what it registered goes with it
+    return True
+
+
+_KEPT: list[torch.library.Library] = []
+_OFF: list[None] = []
+
+
+@contextmanager
+def unsettled() -> Iterator[None]:
+    """Undo `settle` inside, for timing somebody else's implementation as PyTorch runs it."""
+    _OFF.append(None)
+    try:
+        yield
+    finally:
+        _OFF.pop()
+
+
+def _alone(stock: Any) -> Callable[..., Any]:
+    def kernel(keys: Any, *args: Any, **named: Any) -> Any:
+        if _OFF or torch.get_num_threads() == 1:
+            return stock.call_boxed(keys, *args, **named)
+        with one_thread():
+            return stock.call_boxed(keys, *args, **named)
+    return kernel
+
+
+def _convolution(stock: Any, keys: Any, *args: Any) -> Any:
+    if _OFF or not _is_small(args[0], args[1]):
+        return stock.call_boxed(keys, *args)
+    with one_thread():
+        return stock.call_boxed(keys, *args)
+
+
+def _is_small(x: Tensor, weight: Tensor) -> bool:
+    return len(x) < _SMALL and all(size == 1 for size in weight.shape[2:])
+
+
+def _convolution_backward(stock: Any, keys: Any, *args: Any) -> Any:
+    """Gradients of the input on all threads but one, and of weight and bias on that one."""
+    threads, (of_input, of_weight, of_bias) = torch.get_num_threads(), args[_MASK]
+    if _OFF or threads == 1:
+        return stock.call_boxed(keys, *args)
+    if not of_input or _is_small(args[1], args[2]):
+        with one_thread():
+            return stock.call_boxed(keys, *args)
+    if not (of_weight or of_bias):
+        return stock.call_boxed(keys, *args)
+
+    def rest() -> Any:
+        with torch.no_grad(), one_thread():
+            return stock.call_boxed(keys, *args[:_MASK], [False, of_weight, of_bias])
+
+    later = _helper(os.getpid()).submit(rest)
+    try:
+        torch.set_num_threads(threads - 1)
+        first = stock.call_boxed(keys, *args[:_MASK], [True, False, False])
+    finally:
+        others = later.result()
+        torch.set_num_threads(threads)
+    return first[0], others[1], others[2]
+
+
+@functools.cache
+def _helper(process: int) -> ThreadPoolExecutor:
+    """The other thread of this process; a forked child makes its own."""
+    return ThreadPoolExecutor(1, thread_name_prefix="ssl-skel-weights")
