@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from helpers.raw_ucla import clip_name, write_clip, write_folder
-from helpers.slow_reader import MANY_CARD, SLOW_CARD
+from helpers.slow_reader import GATE, MANY_CARD, SLOW_CARD
 from ssl_skel.data.catalog import get_card
 from ssl_skel.data.datasets.nw_ucla import CARD
 from ssl_skel.data.prepare import claim, prepare, read_report
@@ -204,11 +204,17 @@ def test_a_full_disk_is_one_line_and_the_next_run_completes(tmp_path, limit):
     assert prepare(CARD, raw, tmp_path / "data").store.digest == prepare(CARD, raw, tmp_path / "other").store.digest
 
 
+def held(raw, gate):
+    """Environment of a preparation that waits at the last of its files while `gate` exists."""
+    gate.write_text(max(path.name for path in raw.iterdir()))
+    return environment() | {GATE: str(gate)}
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_and_again(tmp_path, workers):
     raw, root = write_folder(tmp_path / "raw", 320), tmp_path / "data"
     command = [sys.executable, "-m", "helpers.slow_reader", str(raw), str(root), str(workers)]
-    process = subprocess.Popen(command, env=environment())
+    process = subprocess.Popen(command, env=held(raw, tmp_path / "gate"))
     deadline = time.monotonic() + 60
     while len(list((root / "nw-ucla.partial").glob("*.npz"))) < 2:
         assert process.poll() is None, "it ended before it could be killed"
@@ -237,11 +243,13 @@ def test_kill_9_and_again(tmp_path, workers):
 def test_interrupt_is_clean_and_again_completes(tmp_path):
     raw, root = write_folder(tmp_path / "raw", 320), tmp_path / "data"
     command = [sys.executable, "-m", "helpers.slow_reader", str(raw), str(root), "2"]
-    process = subprocess.Popen(command, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=held(raw, tmp_path / "gate"), start_new_session=True,
+                               stderr=subprocess.PIPE, text=True)
     while len(list((root / "nw-ucla.partial").glob("*.npz"))) < 3:  # by then both workers have begun
         assert process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
+    (tmp_path / "gate").unlink()  # who reads may finish its shard
     _, stderr = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "Process SpawnProcess" not in stderr

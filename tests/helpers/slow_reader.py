@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,10 +18,16 @@ from ssl_skel.data.readers.base import Dropped, Reader
 from ssl_skel.data.readers.nw_ucla import NwUclaReader
 from ssl_skel.errors import BadData
 
+GATE = "SSL_SKEL_TEST_GATE"
+"""Environment variable: a file that names a raw file, which is not read while it exists: so a preparation can't end
+before it is disturbed."""
+
 
 class SlowReader(NwUclaReader):
     def read(self, path):
         time.sleep(0.003)
+        while (gate := Path(os.environ.get(GATE, "none"))).exists() and gate.read_text() == path.name:
+            time.sleep(0.01)
         yield from super().read(path)
 
 
