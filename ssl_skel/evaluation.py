@@ -120,7 +120,7 @@ def evaluate(encoder: Encoder | Backbone | Mapping[str, Backbone] | str | Path, 
     """
     place, catalogue = pick_device(device), discover(tuple(plugins))
     if place.type == "cpu":
-        settle()  # as in a cell: the same numbers on any number of threads
+        settle()  # as in a cell: the same bits on one thread and on two
     if isinstance(encoder, str | Path):
         encoder = load_encoder(encoder, plugins=plugins)
     view = (dataset if isinstance(dataset, SplitView)

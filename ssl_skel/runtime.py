@@ -61,7 +61,7 @@ def pick_precision(name: str, device: torch.device) -> Precision:
 def make_deterministic(device: torch.device) -> None:
     """Ask for the same bits in every run, which is what boards are made with.
 
-    On a CPU also for the same bits on any number of threads. On CUDA an operation that has no deterministic kernel is
+    On a CPU also for the same bits on one thread and on two. On CUDA an operation that has no deterministic kernel is
     used all the same, with PyTorch's warning in the cell's log.
 
     Args:

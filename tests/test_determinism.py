@@ -1,4 +1,4 @@
-"""The same cell gives the same bits on a CPU, on any number of threads."""
+"""The same cell gives the same bits on a CPU, on one thread and on two."""
 
 from __future__ import annotations
 

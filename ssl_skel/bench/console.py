@@ -61,7 +61,8 @@ def _report(values: Mapping[str, Any], say: Any) -> None:
         say("interrupted; the same command goes on from here")
     elif values["failed"]:
         say(f"retry with: {values['retry']}")
-    say(f"{values['done']} records, {values['failed']} failed, {values['skipped']} skipped; wrote {values['out']}")
+    wrote = "wrote" if values["paths"] else "no board in"
+    say(f"{values['done']} records, {values['failed']} failed, {values['skipped']} skipped; {wrote} {values['out']}")
     for path in values["paths"]:
         say(f"  {path}")
 

@@ -157,8 +157,8 @@ class Grid:
             self.listen("progress", {"id": event.id, "stage": event.stage, "message": event.message, **event.detail})
             return
         del self.running[event.id]
-        if event.status == "interrupted" and self.report.interrupted:
-            return
+        if event.status in _STOPPED and self.report.interrupted:
+            return  # a signal to the whole group (timeout, a scheduler, Ctrl-C) may end a cell before it is asked to
         if event.status == "ok":
             event = self._confirm(cell, event)
         if event.status == "ok":
@@ -184,6 +184,9 @@ class Grid:
                           detail=dict(event.detail), env=environment(), when=now())
         self.report.failed[cell.id] = failure
         self.store.write_failure(failure)
+
+
+_STOPPED = ("interrupted", "killed", "crashed")
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ def machine_mb(device: torch.device) -> tuple[float, float]:
     allowed = os.environ.get(LIMIT, "")
     with contextlib.suppress(ValueError):
         total = min(total, float(allowed) * 1000)
+        free = min(free, total)
     return total, free
 
 

@@ -17,6 +17,7 @@ from ssl_skel.bench.run import RunOptions
 from ssl_skel.bench.store import RecordStore
 from ssl_skel.errors import DataMissing, DigestMismatch, NotReproduced
 from ssl_skel.fsio import make_folder
+from ssl_skel.ids import file_sha256
 from ssl_skel.registry import Catalogue, discover
 
 
@@ -62,6 +63,9 @@ def rerun(store: RecordStore, record: Record, where: Where) -> str:
     if card.encoders_sha256 != record.digests.encoder:
         raise DigestMismatch(f"{folder} holds other encoders than record {record.id} was computed from",
                              "Name the right folder with --encoders.")
+    if file_sha256(folder / cards.ENCODERS) != card.encoders_sha256:
+        raise DigestMismatch(f"{folder / cards.ENCODERS} is not what its card says: its sha256 differs",
+                             "Run the pretraining again with --rerun all.")
     cell = cell_of(record, card, catalogue)
     with tempfile.TemporaryDirectory(prefix="ssl-skel-rerun-") as place:
         _evaluate(cell, folder, Path(place), record, where)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
 from ssl_skel import fsio, ids
+from ssl_skel.bench.cards import ENCODERS
 from ssl_skel.bench.cells import PretrainCell
 from ssl_skel.bench.predictions import check_scores
 from ssl_skel.bench.record import Record
@@ -84,6 +86,13 @@ def _check_card(path: Path, record: Record, derived: bool) -> None:
         _check_core(record, trained)
     if curves:
         _check_curves(path.with_name("curves.jsonl"), curves)
+    _check_weights(path.with_name(ENCODERS), sha)
+
+
+@functools.lru_cache(4096)
+def _digest(path: Path, stamp: int) -> str:
+    """SHA-256 of weights, read once for all records of a pretraining."""
+    return ids.file_sha256(path)
 
 
 def _check_core(record: Record, trained: PretrainCell) -> None:
@@ -95,6 +104,21 @@ def _check_core(record: Record, trained: PretrainCell) -> None:
                          trained.preprocessing.version, (trained.backbone_code, ""), joints and joints["version"])
     if record.digests.core != wanted:
         raise BadRecord(f"record {record.id} says another digest of the core than its versions give")
+
+
+def _check_weights(path: Path, sha256: str) -> None:
+    """Check the weights where they are; committed records have none beside them."""
+    if path.is_symlink():
+        raise BadRecord(f"{path} is a link, which is not followed")
+    if not path.is_file():
+        return
+    try:
+        found = _digest(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise BadRecord(f"can't read {path}: {error.strerror}") from None
+    if found != sha256:
+        raise BadRecord(f"{path} is not what its card says: sha256 differs",
+                        "Run the pretraining again with --rerun all, or restore it from a copy.")
 
 
 def _check_curves(path: Path, sha256: str) -> None:

@@ -1,18 +1,20 @@
-"""The same bits on any number of CPU threads.
+"""The same bits on one CPU thread and on two.
 
-Most of PyTorch's CPU kernels give the same bits on one thread and on many: a thread computes whole outputs. A few
+Most of PyTorch's CPU kernels give the same bits on one thread and on two: a thread computes whole outputs. A few
 split a sum among the threads and add the parts up, so that the number of threads decides how it is rounded; training
 blows that up. `settle` lets those few run on one thread, in the whole process, by registering kernels above PyTorch's
 own (`torch.library`): plugins and backbones of others have the same bits, too, and one thread computes what it would
 have computed anyway. Convolutions are the only costly ones: their weight gradient has a thread to itself while the
 others compute the gradient of the input.
 
-Found by running every operation of real steps of every plugin on one thread and on two.
+Found by running every operation of real steps of every plugin on one thread and on two. More threads change no more of
+these, but matrix products of some odd sizes.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +27,9 @@ from torch import Tensor
 __all__ = ["OPERATIONS", "one_thread", "settle", "unsettled"]
 
 OPERATIONS = ("native_layer_norm_backward", "native_group_norm_backward", "native_batch_norm",
-              "native_batch_norm_backward", "sum", "mean", "_linalg_eigh")
-"""Of ATen; they run on one thread. Convolutions are the others, in part."""
+              "native_batch_norm_backward", "sum", "mean", "nansum", "prod", "dot", "_linalg_eigh", "_linalg_svd",
+              "linalg_qr", "linalg_inv_ex", "linalg_cholesky_ex", "linalg_lu_factor_ex", "_linalg_solve_ex")
+"""Of ATen; they run on one thread. Others do in part: sums by dimensions, of rows, convolutions."""
 
 _MASK = 10  # position of `output_mask` among the arguments of convolution_backward
 _SMALL = 16  # clips; fewer go through 1 x 1 filters by another algorithm on one thread (ATen's `use_mkldnn`)
@@ -53,7 +56,7 @@ def one_thread() -> Iterator[None]:
 
 @functools.cache
 def settle() -> bool:
-    """Let all that this process computes on CPUs have the same bits on any number of threads.
+    """Let what this process computes on CPUs have the same bits on one thread and on two.
 
     Returns:
         Whether it could; PyTorch before 2.9 can't tell its own kernels, and keeps them.
@@ -63,7 +66,8 @@ def settle() -> bool:
     library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for name in OPERATIONS:
         library.impl(name, _alone(torch.library.get_kernel(f"aten::{name}", "CPU")), "CPU", with_keyset=True)
-    for name, ours in (("convolution", _convolution), ("convolution_backward", _convolution_backward)):
+    for name, ours in (("convolution", _convolution), ("convolution_backward", _convolution_backward),
+                       ("sum.dim_IntList", _reduction), ("mean.dim", _reduction), ("_index_put_impl_", _index_put)):
         stock = torch.library.get_kernel(f"aten::{name}", "CPU")
         library.impl(name, functools.partial(ours, stock), "CPU", with_keyset=True)
     _KEPT.append(library)  # what it registered goes with it
@@ -91,6 +95,24 @@ def _alone(stock: Any) -> Callable[..., Any]:
         with one_thread():
             return stock.call_boxed(keys, *args, **named)
     return kernel
+
+
+def _reduction(stock: Any, keys: Any, *args: Any, **named: Any) -> Any:
+    """A sum or mean over dimensions; only one that leaves a single number is split among threads."""
+    x, dims = args[0], args[1]
+    if _OFF or (dims and x.ndim and x.numel() != math.prod(x.shape[d] for d in dims)):
+        return stock.call_boxed(keys, *args, **named)
+    with one_thread():
+        return stock.call_boxed(keys, *args, **named)
+
+
+def _index_put(stock: Any, keys: Any, x: Tensor, indices: Any, values: Tensor, accumulate: bool = False,
+               unsafe: bool = False) -> Any:
+    """Values put to their places; added up where places are the same, in the order of their threads."""
+    if _OFF or not accumulate:
+        return stock.call_boxed(keys, x, indices, values, accumulate, unsafe)
+    with one_thread():
+        return stock.call_boxed(keys, x, indices, values, accumulate, unsafe)
 
 
 def _convolution(stock: Any, keys: Any, *args: Any) -> Any:

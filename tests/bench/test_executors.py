@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from helpers.tiny import Workshop, results
+from helpers.tiny import Workshop, environment, results
 from ssl_skel import checkpoint
 from ssl_skel.api import Event, Unit
 from ssl_skel.bench.executors.inline import InlineExecutor
@@ -181,6 +181,24 @@ def test_a_signal_ends_the_run_with_a_checkpoint(shop: Workshop, undisturbed: di
     assert shop.run_here(shop.plan("good")) == 0
     assert [step for _, step in steps(journal)] == list(range(1, 61))  # no step was repeated or left out
     assert results(shop.out) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_is_no_failure_of_a_cell(shop: Workshop) -> None:
+    """As `timeout`, a terminal or a scheduler sends it; the server that starts the processes dies of it at once."""
+    command = shop.command("bench", "run", *shop.run_arguments, *WORK, "--executor", "process")
+    for begun, later in (("to run, 0 records", 0.7), ("done  ", 0.0)):  # while the server imports, and at once
+        with subprocess.Popen(command, env=environment() | {"TINY_NAP": "0.01"}, text=True, start_new_session=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
+            assert run.stdout
+            while begun not in (line := run.stdout.readline()):
+                assert line, "it ended before it could be asked to"
+            time.sleep(later)
+            os.killpg(run.pid, signal.SIGTERM)
+            output = run.communicate(timeout=60)[0]
+        assert run.returncode == 130, output
+        assert "interrupted; the same command goes on from here" in output
+        assert not (shop.out / "failures").exists(), output
 
 
 @pytest.mark.slow

@@ -116,6 +116,7 @@ def test_the_limit_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) ->
     assert whole[0] >= whole[1] > 0
     monkeypatch.setenv(memory.LIMIT, "0.5")
     assert memory.machine_mb(CPU)[0] == 500
+    assert memory.machine_mb(CPU)[1] <= 500
     monkeypatch.setenv(memory.LIMIT, "plenty")
     assert memory.machine_mb(CPU)[0] == whole[0]
 

@@ -96,6 +96,14 @@ def test_weights_elsewhere_missing_or_others(shop: Workshop, tmp_path: Path) -> 
     assert verified(shop, record.id, "--rerun", "--encoders", str(shop.out), records=bare)[0] == 0
     other = tmp_path / "other"
     shutil.copytree(shop.out, other)
+    weights = other / "pretrain" / record.pretrain_id / "encoders.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    for option in ("--rerun", "--rescore"):
+        code, said = verified(shop, record.id, option, records=other)
+        assert code in (2, 4)
+        assert f"{weights} is not what its card says" in " ".join(said.split())
+    weights.write_bytes(whole)
     card = other / "pretrain" / record.pretrain_id / "card.json"
     card.write_text(card.read_text().replace(record.digests.encoder, "0" * 64))
     code, said = verified(shop, record.id, "--rerun", "--encoders", str(other))

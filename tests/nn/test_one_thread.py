@@ -42,6 +42,20 @@ def convolution(bf16: bool = False) -> list[Tensor]:
         return gradients(nn.Conv2d(32, 32, (9, 1), padding=(4, 0)), rand(64, 32, 10, 20))
 
 
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
+
+
+class Rows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[torch.arange(50_000) % 97]
+
+
 def symmetric() -> list[Tensor]:
     x = rand(512, 512).detach().double()
     return list(torch.linalg.eigh(x @ x.T))
@@ -56,6 +70,13 @@ WORK: dict[str, Callable[[], list[Tensor]]] = {
     "transposed convolution": lambda: gradients(nn.ConvTranspose1d(64, 32, 3), rand(64, 64, 100)),
     "layer normalisation": lambda: gradients(nn.LayerNorm(128), rand(64, 100, 128)),
     "batch normalisation of vectors": lambda: gradients(nn.BatchNorm1d(2048), rand(64, 2048)),
+    "gradient of a learned scalar": lambda: gradients(Scaled(), rand(64, 3, 50, 25)),
+    "gradient of repeated rows": lambda: gradients(Rows(), rand(100, 16)),
+    "sum by dimensions": lambda: [rand(64, 3, 50, 25).sum(dim=(0, 1, -2, -1)), rand(1, 600_000).mean(dim=1)],
+    "sum of a number": lambda: [torch.tensor(2.0).sum(dim=0), torch.ones(0, 3).sum(dim=(0, 1))],
+    "product and dot": lambda: [(rand(600_000) * 1e-3 + 1).prod(), rand(600_000) @ rand(600_000)],
+    "factors": lambda: [*torch.linalg.svd(rand(300, 200)), *torch.linalg.qr(rand(300, 200)),
+                        torch.linalg.inv(rand(300, 300)), torch.linalg.solve(rand(300, 300), rand(300))],
     "sum": lambda: [rand(2048, 2048).sum()],
     "mean": lambda: [rand(2048, 2048).mean()],
     "eigenvectors": symmetric,
