@@ -18,6 +18,8 @@ from ssl_skel.bench.store import RecordStore
 from ssl_skel.bench.timestamps import now
 
 Listener = Callable[[str, Mapping[str, Any]], None]
+_STOPPED = ("interrupted", "killed", "crashed")
+"""How a cell may end when its run is asked to stop."""
 
 
 @dataclass
@@ -184,9 +186,6 @@ class Grid:
                           detail=dict(event.detail), env=environment(), when=now())
         self.report.failed[cell.id] = failure
         self.store.write_failure(failure)
-
-
-_STOPPED = ("interrupted", "killed", "crashed")
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:

@@ -33,7 +33,6 @@ _OPEN = """
 import json, sys, time
 import numpy, psutil
 from ssl_skel.data.store import Store
-from ssl_skel.nn.one_thread import one_thread
 before = psutil.Process().memory_info().rss
 began = time.perf_counter()
 store = Store.open(sys.argv[1])

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["available", "over_threads", "takes"]
+__all__ = ["available", "helpers", "over_threads", "takes"]
 
 
 @functools.cache
@@ -38,8 +38,8 @@ def takes(x: Tensor) -> bool:
 
 
 @functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Return the helpers of this process; a forked child makes its own."""
+def helpers(process: int) -> ThreadPoolExecutor:
+    """Return the other threads of this process, by its id; a forked child makes its own."""
     return ThreadPoolExecutor(thread_name_prefix="ssl-skel-fast")
 
 
@@ -54,7 +54,7 @@ def over_threads(kernel: Callable[..., None], units: int, *args: Any) -> None:
     arrays = [x.detach().numpy() if isinstance(x, Tensor) else x for x in args]
     threads = max(1, min(torch.get_num_threads(), units))
     cuts = [units * i // threads for i in range(threads + 1)]
-    pool = _pool(os.getpid()) if threads > 1 else None
+    pool = helpers(os.getpid()) if threads > 1 else None
     others = [pool.submit(kernel, *arrays, *cuts[i:i + 2]) for i in range(1, threads)] if pool else []
     kernel(*arrays, *cuts[:2])
     for other in others:

@@ -16,20 +16,16 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["OPERATIONS", "one_thread", "settle", "unsettled"]
+from ssl_skel.nn.fast import helpers
 
-OPERATIONS = ("native_layer_norm_backward", "native_group_norm_backward", "native_batch_norm",
-              "native_batch_norm_backward", "sum", "mean", "nansum", "prod", "dot", "_linalg_eigh", "_linalg_svd",
-              "linalg_qr", "linalg_inv_ex", "linalg_cholesky_ex", "linalg_lu_factor_ex", "_linalg_solve_ex")
-"""Of ATen; they run on one thread. Others do in part: sums by dimensions, of rows, convolutions."""
+__all__ = ["one_thread", "settle", "unsettled"]
 
 _MASK = 10  # position of `output_mask` among the arguments of convolution_backward
 _SMALL = 16  # clips; fewer go through 1 x 1 filters by another algorithm on one thread (ATen's `use_mkldnn`)
@@ -44,9 +40,6 @@ def one_thread() -> Iterator[None]:
     busy cores: 1.4 k clips/s with two threads, 7.4 k with one.
     """
     threads = torch.get_num_threads()
-    if threads == 1:
-        yield
-        return
     torch.set_num_threads(1)
     try:
         yield
@@ -63,13 +56,12 @@ def settle() -> bool:
     """
     if not hasattr(torch.library, "get_kernel"):
         return False
-    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
-    for name in OPERATIONS:
-        library.impl(name, _alone(torch.library.get_kernel(f"aten::{name}", "CPU")), "CPU", with_keyset=True)
-    for name, ours in (("convolution", _convolution), ("convolution_backward", _convolution_backward),
-                       ("sum.dim_IntList", _reduction), ("mean.dim", _reduction), ("_index_put_impl_", _index_put)):
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # torch gives it no types
+    for name, divided in _DIVIDED.items():
         stock = torch.library.get_kernel(f"aten::{name}", "CPU")
-        library.impl(name, functools.partial(ours, stock), "CPU", with_keyset=True)
+        library.impl(name, functools.partial(_alone, stock, divided), "CPU", with_keyset=True)
+    stock = torch.library.get_kernel("aten::convolution_backward", "CPU")
+    library.impl("convolution_backward", functools.partial(_convolution_backward, stock), "CPU", with_keyset=True)
     _KEPT.append(library)  # what it registered goes with it
     return True
 
@@ -88,42 +80,39 @@ def unsettled() -> Iterator[None]:
         _OFF.pop()
 
 
-def _alone(stock: Any) -> Callable[..., Any]:
-    def kernel(keys: Any, *args: Any, **named: Any) -> Any:
-        if _OFF or torch.get_num_threads() == 1:
-            return stock.call_boxed(keys, *args, **named)
-        with one_thread():
-            return stock.call_boxed(keys, *args, **named)
-    return kernel
-
-
-def _reduction(stock: Any, keys: Any, *args: Any, **named: Any) -> Any:
-    """A sum or mean over dimensions; only one that leaves a single number is split among threads."""
-    x, dims = args[0], args[1]
-    if _OFF or (dims and x.ndim and x.numel() != math.prod(x.shape[d] for d in dims)):
+def _alone(stock: Any, divided: Callable[..., bool], keys: Any, *args: Any, **named: Any) -> Any:
+    """Run an operation on one thread where it would be divided among threads."""
+    if _OFF or torch.get_num_threads() == 1 or not divided(*args):
         return stock.call_boxed(keys, *args, **named)
     with one_thread():
         return stock.call_boxed(keys, *args, **named)
 
 
-def _index_put(stock: Any, keys: Any, x: Tensor, indices: Any, values: Tensor, accumulate: bool = False,
-               unsafe: bool = False) -> Any:
-    """Values put to their places; added up where places are the same, in the order of their threads."""
-    if _OFF or not accumulate:
-        return stock.call_boxed(keys, x, indices, values, accumulate, unsafe)
-    with one_thread():
-        return stock.call_boxed(keys, x, indices, values, accumulate, unsafe)
+def _always(*_: Any) -> bool:
+    return True
 
 
-def _convolution(stock: Any, keys: Any, *args: Any) -> Any:
-    if _OFF or not _is_small(args[0], args[1]):
-        return stock.call_boxed(keys, *args)
-    with one_thread():
-        return stock.call_boxed(keys, *args)
+def _leaves_one_number(x: Tensor, dims: Sequence[int] | None, *_: Any) -> bool:
+    return not dims or x.ndim == 0 or x.numel() == math.prod(x.shape[d] for d in dims)
 
 
-def _is_small(x: Tensor, weight: Tensor) -> bool:
+def _adds_up(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False, *_: Any) -> bool:
+    return accumulate
+
+
+def _is_small(x: Tensor, weight: Tensor, *_: Any) -> bool:
     return len(x) < _SMALL and all(size == 1 for size in weight.shape[2:])
+
+
+_DIVIDED: dict[str, Callable[..., bool]] = {
+    **dict.fromkeys(("native_layer_norm_backward", "native_group_norm_backward", "native_batch_norm",
+                     "native_batch_norm_backward", "sum", "mean", "nansum", "prod", "dot", "_linalg_eigh",
+                     "_linalg_svd", "linalg_qr", "linalg_inv_ex", "linalg_cholesky_ex", "linalg_lu_factor_ex",
+                     "_linalg_solve_ex"), _always),
+    "sum.dim_IntList": _leaves_one_number, "mean.dim": _leaves_one_number, "_index_put_impl_": _adds_up,
+    "convolution": _is_small,
+}
+"""Operations of ATen -> whether a call is divided among threads; `convolution_backward` is in part."""
 
 
 def _convolution_backward(stock: Any, keys: Any, *args: Any) -> Any:
@@ -141,7 +130,7 @@ def _convolution_backward(stock: Any, keys: Any, *args: Any) -> Any:
         with torch.no_grad(), one_thread():
             return stock.call_boxed(keys, *args[:_MASK], [False, of_weight, of_bias])
 
-    later = _helper(os.getpid()).submit(rest)
+    later = helpers(os.getpid()).submit(rest)
     try:
         torch.set_num_threads(threads - 1)
         first = stock.call_boxed(keys, *args[:_MASK], [True, False, False])
@@ -149,9 +138,3 @@ def _convolution_backward(stock: Any, keys: Any, *args: Any) -> Any:
         others = later.result()
         torch.set_num_threads(threads)
     return first[0], others[1], others[2]
-
-
-@functools.cache
-def _helper(process: int) -> ThreadPoolExecutor:
-    """The other thread of this process; a forked child makes its own."""
-    return ThreadPoolExecutor(1, thread_name_prefix="ssl-skel-weights")

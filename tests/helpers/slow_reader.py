@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,7 @@ SLOW_CARD = dataclasses.replace(CARD, reader="helpers.slow_reader:SlowReader")
 MANY_CARD = dataclasses.replace(CARD, reader="helpers.slow_reader:ManyReader")
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
     raw, root, workers = sys.argv[1:]
     from helpers.slow_reader import SLOW_CARD as card
 
