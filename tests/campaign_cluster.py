@@ -76,6 +76,12 @@ class Slurm:
 
     settings = ("cpus=1", "poll_s=1", "memory_gb=2", "requeues=3")
 
+    def __init__(self) -> None:
+        from ssl_skel.bench.executors.slurm import queue_states
+
+        if queue_states() is None:
+            raise SystemExit("no Slurm answers here: start its controller, or run this where jobs are submitted")
+
     def hit(self, rng: random.Random) -> str:
         """Cancel or requeue a job that runs."""
         done = subprocess.run(["squeue", "--noheader", "--array", "--states=RUNNING", "--name=ssl-skel", "--format=%i"],
@@ -154,7 +160,8 @@ class ClusterCampaign:
         """Start the run once; returns whether everything is finished."""
         self.figures["starts"] += 1
         if self.figures["starts"] > 10 * (rounds + 1):
-            raise SystemExit(f"it does not come to an end; see {self.root / 'log'}")
+            last = (self.root / "log").read_text(errors="replace").splitlines()[-1:]
+            raise SystemExit(f"it does not come to an end, after {self.figures['starts']} starts: {''.join(last)}")
         command = [sys.executable, __file__, self.mode, "--drive", str(self.root), str(out), *self.cluster.settings]
         with (self.root / "log").open("ab") as log, subprocess.Popen(
                 command, env=environment() | {"TINY_NAP": str(NAP_S)}, stdout=log, stderr=log) as run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ class Rig:
         monkeypatch.setattr(slurm, "_submitit", lambda: None)
         monkeypatch.setattr(slurm, "_cancel", lambda jobs: self.cancelled.extend(jobs))
         monkeypatch.setattr(slurm, "_GRACE_S", 0.05)
+        monkeypatch.setattr(slurm, "queue_states", lambda: {} if self.answers else None)
+        self.answers = True
         self.cancelled: list[str] = []
         self.executor = SlurmExecutor(cfg=SlurmConfig(**keys))
         self.unit = Unit(ID, "pretrain", {}, {"out": str(root)})
@@ -103,3 +106,64 @@ def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageMistake, match="this machine has no sbatch"):
         SlurmExecutor()
+
+
+def test_a_slurm_that_does_not_answer_is_refused_before_anything_runs(tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sbatch", "squeue", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(slurm, "_submitit", lambda: None)
+    with pytest.raises(UsageMistake, match="Slurm does not answer"):
+        SlurmExecutor()
+
+
+class Sbatch:
+    """An sbatch that fails a few times before it takes a job."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.tries = failures, 0
+
+    def map_array(self, task: Any, *columns: list[Any]) -> list[Any]:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise OSError("sbatch: error: Unable to contact slurm controller")
+        return [SimpleNamespace(job_id="13_0", paths=SimpleNamespace(stdout="log"))] * len(columns[0])
+
+
+def submissions(rig: Rig, monkeypatch: pytest.MonkeyPatch, failures: int, looks: int) -> list[tuple[str, str]]:
+    """Status and message of what `looks` calls of `wait` give, the first `failures` of them without an sbatch."""
+    sbatch = Sbatch(failures)
+    submitit = SimpleNamespace(core=SimpleNamespace(utils=SimpleNamespace(FailedJobError=KeyError)))
+    monkeypatch.setattr(slurm, "_submitit", lambda: submitit)
+    monkeypatch.setattr(rig.executor, "_make", lambda folder: sbatch)
+    rig.executor._running.clear()
+    rig.executor.submit(rig.unit)
+    events = []
+    for _ in range(looks):
+        events += rig.executor.wait(0.02)
+        time.sleep(0.02)
+    return [(event.status, event.message) for event in events]
+
+
+def test_a_controller_that_falls_silent_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path, monkeypatch, poll_s=0.01)
+    rig.answers = False
+    ((status, message),) = submissions(rig, monkeypatch, failures=2, looks=3)
+    assert status == "progress"
+    assert "Unable to contact" in message
+    assert "trying again for 30 minutes" in message
+    assert rig.executor._running[ID].job == "13_0"
+
+
+def test_it_is_not_waited_for_longer_than_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path, monkeypatch, poll_s=0.01, patience_min=0.05 / 60)
+    rig.answers = False
+    events = submissions(rig, monkeypatch, failures=99, looks=6)
+    assert [status for status, _ in events] == ["progress", "crashed"]
+    assert not rig.executor._queue
+
+
+def test_a_controller_that_answers_and_takes_no_job_means_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [status for status, _ in submissions(rig, monkeypatch, failures=1, looks=1)] == ["crashed"]

@@ -47,6 +47,7 @@ class SlurmConfig(Model):
         cpus: Of each process of a cell; also its threads, unless ``--threads`` says otherwise.
         gpus: Of each cell; by default one a process where the device is CUDA, else none.
         requeues: How often a cell is submitted again after it was preempted, lost its node or ran out of time.
+        patience_min: Minutes for which a submission is tried again when Slurm's controller does not answer.
         signal_s: Seconds before the end of its time at which a job is told to write its checkpoint.
         poll_s: Seconds between two looks at the queue.
         setup: Shell lines to run first, such as ``module load``.
@@ -62,6 +63,7 @@ class SlurmConfig(Model):
     cpus: int = Field(4, ge=1)
     gpus: int | None = Field(None, ge=0)
     requeues: int = Field(3, ge=0)
+    patience_min: float = Field(30.0, ge=0)
     signal_s: int = Field(90, ge=1)
     poll_s: float = Field(5.0, gt=0)
     setup: tuple[str, ...] = ()
@@ -93,7 +95,7 @@ class SlurmExecutor:
         cfg: Keys of ``--executor-set``.
 
     Raises:
-        UsageMistake: If submitit is not installed, or this machine has no Slurm.
+        UsageMistake: If submitit is not installed, this machine has no Slurm, or Slurm does not answer.
     """
 
     Config: ClassVar[type[Model]] = SlurmConfig
@@ -109,8 +111,12 @@ class SlurmExecutor:
         self._queue: list[Unit] = []
         self._running: dict[str, _Running] = {}
         self._asked = float("-inf")
+        self._silent: float | None = None
         self._stopping = False
         _submitit()
+        if queue_states() is None:
+            raise UsageMistake("--executor slurm: Slurm does not answer (squeue failed)",
+                               "Look whether its controller runs: squeue, sinfo.")
 
     def submit(self, unit: Unit) -> None:
         """Note a unit for the array that the next `wait` submits."""
@@ -119,7 +125,7 @@ class SlurmExecutor:
     def wait(self, seconds: float) -> list[Event]:
         """Submit what is noted, then collect what jobs have written and what the queue says."""
         events = self._flush()
-        if not events and self._running:
+        if not events and (self._running or self._queue):
             time.sleep(min(seconds, self._cfg.poll_s))
         for one in list(self._running.values()):
             events += self._read(one)
@@ -144,9 +150,9 @@ class SlurmExecutor:
 
     def _flush(self) -> list[Event]:
         """Submit the noted units as one array."""
-        units, self._queue = self._queue, []
-        if not units:
+        if not self._queue or (self._silent is not None and time.monotonic() - self._asked < self._cfg.poll_s):
             return []
+        units, self._queue = self._queue, []
         out = Path(str(units[0].options["out"]))
         folder = make_folder(out, "jobs", "slurm")
         places = [prepare(unit) for unit in units]
@@ -154,13 +160,25 @@ class SlurmExecutor:
         try:
             jobs = self._make(folder).map_array(SlurmTask(), [str(p) for p in places], [self._timeout_s] * len(places))
         except (_submitit().core.utils.FailedJobError, OSError) as error:
-            lines = str(error).strip().splitlines() or ["no reason given"]
-            return [Event(unit.id, "crashed", unit.kind, f"Slurm took no job: {lines[-1]}") for unit in units]
+            return self._not_taken(units, (str(error).strip().splitlines() or ["no reason given"])[-1])
         for unit, place, reader, job in zip(units, places, readers, jobs, strict=True):
             tries = self._running[unit.id].tries + 1 if unit.id in self._running else 1
             self._running[unit.id] = _Running(unit, job.job_id, Path(job.paths.stdout), place / LOG, reader, tries)
-        self._asked = time.monotonic()
+        self._asked, self._silent = time.monotonic(), None
         return []
+
+    def _not_taken(self, units: list[Unit], reason: str) -> list[Event]:
+        """Units that Slurm took no job for: kept for a while if it does not answer at all, else failures."""
+        now, status, stage = time.monotonic(), "crashed", ""
+        first, silent = self._silent is None, queue_states() is None
+        self._asked, self._silent = now, (self._silent or now) if silent else None
+        if self._silent is not None and now - self._silent < 60 * self._cfg.patience_min and not self._stopping:
+            self._queue = units + self._queue
+            if not first:
+                return []
+            status, stage = "progress", "queue"
+            reason = f"{reason}; trying again for {self._cfg.patience_min:g} minutes"
+        return [Event(unit.id, status, stage or unit.kind, f"Slurm took no job: {reason}") for unit in units]
 
     def _make(self, folder: Path) -> Any:
         cfg = self._cfg
