@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ssl_skel.nn.fast_jit import jit
 
 __all__ = [
-    "CHANNELS", "activate", "edge_moments", "max_over_neighbours", "spread_to_neighbours", "through_activation",
+    "activate", "channel_block", "edge_moments", "max_over_neighbours", "spread_to_neighbours", "through_activation",
 ]
 
 F32 = NDArray[np.float32]
@@ -22,8 +22,13 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
-CHANNELS = 64
-"""Channels a block: with 1,000 points a table of 256 kB, which a core's own cache holds."""
+TABLE = 1 << 18
+"""Entries of a table of points times channels that a core's own cache holds, more or less."""
+
+
+def channel_block(points: int, channels: int) -> int:
+    """Return how many channels to work on at once: long lines for the processor's vectors, a table for its cache."""
+    return min(channels, max(64, TABLE // points // 64 * 64))
 
 
 @jit
@@ -77,8 +82,8 @@ def max_over_neighbours(
 
 @jit
 def edge_moments(
-    a: F32, b: F32, total: F32, degree: F32, edges: F32, mean_a: F64, mean_b: F64, square: F64, start: int,
-    stop: int,
+    a: F32, b: F32, total: F32, degree: F32, edges: F32, mean_a: F64, mean_b: F64, square: F64, block: int,
+    start: int, stop: int,
 ) -> None:
     """Write each cloud's means of a and b over its edges, and the centred sum of squares of a_j + b_i.
 
@@ -91,14 +96,15 @@ def edge_moments(
         mean_a: (B, C) written.
         mean_b: (B, C) written.
         square: (B, C) written.
+        block: Channels of a unit.
         start: First unit (cloud times blocks of channels).
         stop: Past the last one.
     """
     points, channels = a.shape[1], a.shape[2]
-    blocks = (channels + CHANNELS - 1) // CHANNELS
+    blocks = (channels + block - 1) // block
     for unit in range(start, stop):
-        cloud, low = unit // blocks, unit % blocks * CHANNELS
-        high = min(low + CHANNELS, channels)
+        cloud, low = unit // blocks, unit % blocks * block
+        high = min(low + block, channels)
         sum_a, sum_b, sum_s = mean_a[cloud, low:high], mean_b[cloud, low:high], square[cloud, low:high]
         sum_a[:], sum_b[:], sum_s[:] = 0, 0, 0
         count = 0.0
@@ -233,7 +239,7 @@ def _add_statistics(
 @jit
 def spread_to_neighbours(
     grad: F32, arg: I32, a: F32, b: F32, total: F32, neighbours: I64, degree: F32, edges: F32, mean: F32,
-    scale: F32, c0: F32, c1: F32, batch: bool, both: F32, start: int, stop: int,
+    scale: F32, c0: F32, c1: F32, batch: bool, both: F32, width: int, start: int, stop: int,
 ) -> None:
     """Write the gradients of a and b, side by side.
 
@@ -256,15 +262,16 @@ def spread_to_neighbours(
         c1: (C,).
         batch: Whether statistics are those of the batch.
         both: (B, N, 2 C) written.
+        width: Channels of a unit.
         start: First unit (cloud times blocks of channels).
         stop: Past the last one.
     """
     points, channels = a.shape[1], a.shape[2]
-    blocks = (channels + CHANNELS - 1) // CHANNELS
-    received = np.empty((points, CHANNELS), np.float32)
+    blocks = (channels + width - 1) // width
+    received = np.empty((points, width), np.float32)
     for unit in range(start, stop):
-        cloud, low = unit // blocks, unit % blocks * CHANNELS
-        high = min(low + CHANNELS, channels)
+        cloud, low = unit // blocks, unit % blocks * width
+        high = min(low + width, channels)
         block = slice(low, high)
         received[:] = 0
         if batch:

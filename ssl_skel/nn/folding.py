@@ -141,9 +141,9 @@ class _Fold(torch.autograd.Function):
             outer, active = _take(grad[part].to(dtype), columns), _take(kept, columns)
             entry_in = _take(inputs if len(inputs) == 1 else inputs[part], columns)
             entry = matmul(first[part], entry_in, relu=True)
-            grad_w3 += matmul(outer, active.transpose(1, 2)).sum(0)
+            _add_stack(grad_w3, matmul(outer, active.transpose(1, 2)))
             inner = _cut(matmul(back3, outer), active)
-            grad_w2 += matmul(inner, entry.transpose(1, 2)).sum(0)
+            _add_stack(grad_w2, matmul(inner, entry.transpose(1, 2)))
             inner = _cut(matmul(back2, inner), entry[:, :width])
             grad_first[part] = matmul(inner, entry_in.transpose(1, 2))
             if grad_points is not None:
@@ -191,6 +191,11 @@ def _put(target: Tensor, columns: Tensor | None, values: Tensor) -> None:
         target.copy_(values)
     else:
         target.index_copy_(2, columns, values.to(target.dtype))
+
+
+def _add_stack(total: Tensor, stack: Tensor) -> None:
+    """Add the sum of a stack of matrices; torch would copy a stack of one first."""
+    total += stack[0] if len(stack) == 1 else stack.sum(0)
 
 
 def _cut(grad: Tensor, activation: Tensor) -> Tensor:

@@ -130,12 +130,13 @@ def _fast_statistics(
     a: Tensor, b: Tensor, total: Tensor, degree: Tensor, edges: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Centre within each cloud, then join the clouds (Chan, Golub and LeVeque 1979)."""
-    from ssl_skel.nn.fast_edges import CHANNELS, edge_moments
+    from ssl_skel.nn.fast_edges import channel_block, edge_moments
 
-    clouds, _, channels = a.shape
+    clouds, points, channels = a.shape
     mean_a, mean_b, square = torch.empty((3, clouds, channels), dtype=torch.float64)
-    units = clouds * -(-channels // CHANNELS)
-    fast.over_threads(edge_moments, units, a, b, total, degree, edges, mean_a, mean_b, square)
+    block = channel_block(points, channels)
+    units = clouds * -(-channels // block)
+    fast.over_threads(edge_moments, units, a, b, total, degree, edges, mean_a, mean_b, square, block)
     each, count = mean_a + mean_b, edges.sum(1, dtype=torch.float64)[:, None]
     share = count.sum().clamp(min=1)
     mean = (count * each).sum(0) / share
@@ -216,14 +217,15 @@ def spread_back(
         (B, N, 2 C) gradients of a, then of b.
     """
     if fast.takes(grad):
-        from ssl_skel.nn.fast_edges import CHANNELS, spread_to_neighbours
+        from ssl_skel.nn.fast_edges import channel_block, spread_to_neighbours
 
         both = grad.new_empty((*grad.shape[:2], 2 * grad.shape[2]))
         c0, c1 = constants or (mean, mean)
-        units = len(grad) * -(-grad.shape[2] // CHANNELS)
+        width = channel_block(*grad.shape[1:])
+        units = len(grad) * -(-grad.shape[2] // width)
         fast.over_threads(
             spread_to_neighbours, units, grad, arg, a, b, a if total is None else total, neighbours, degree, edges,
-            mean, scale, c0, c1, constants is not None, both,
+            mean, scale, c0, c1, constants is not None, both, width,
         )
         return both
     grad = grad * scale
