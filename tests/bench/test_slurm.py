@@ -153,7 +153,7 @@ def test_a_controller_that_falls_silent_is_waited_for(tmp_path: Path, monkeypatc
     ((status, message),) = submissions(rig, monkeypatch, failures=2, looks=3)
     assert status == "progress"
     assert "Unable to contact" in message
-    assert "trying again for 30 minutes" in message
+    assert "trying again, for 30 minutes" in message
     assert rig.executor._running[ID].job == "13_0"
 
 
@@ -165,5 +165,17 @@ def test_it_is_not_waited_for_longer_than_asked(tmp_path: Path, monkeypatch: pyt
     assert not rig.executor._queue
 
 
-def test_a_controller_that_answers_and_takes_no_job_means_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [status for status, _ in submissions(rig, monkeypatch, failures=1, looks=1)] == ["crashed"]
+def test_a_controller_that_answers_and_takes_no_job_twice_means_it(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path, monkeypatch, poll_s=0.01)
+    events = submissions(rig, monkeypatch, failures=2, looks=2)
+    assert [status for status, _ in events] == ["progress", "crashed"]
+
+
+def test_a_controller_that_is_back_once_the_submission_failed_is_asked_again(tmp_path: Path,
+                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path, monkeypatch, poll_s=0.01)
+    answers = iter([False, True])
+    monkeypatch.setattr(slurm, "queue_states", lambda: {} if next(answers, True) else None)
+    assert [status for status, _ in submissions(rig, monkeypatch, failures=2, looks=3)] == ["progress"]
+    assert rig.executor._running[ID].job == "13_0"

@@ -111,7 +111,8 @@ class SlurmExecutor:
         self._queue: list[Unit] = []
         self._running: dict[str, _Running] = {}
         self._asked = float("-inf")
-        self._silent: float | None = None
+        self._refused: float | None = None  # since when it takes no jobs
+        self._answers = False  # whether it did after the refusal before
         self._stopping = False
         _submitit()
         if queue_states() is None:
@@ -150,7 +151,7 @@ class SlurmExecutor:
 
     def _flush(self) -> list[Event]:
         """Submit the noted units as one array."""
-        if not self._queue or (self._silent is not None and time.monotonic() - self._asked < self._cfg.poll_s):
+        if not self._queue or (self._refused is not None and time.monotonic() - self._asked < self._cfg.poll_s):
             return []
         units, self._queue = self._queue, []
         out = Path(str(units[0].options["out"]))
@@ -164,20 +165,27 @@ class SlurmExecutor:
         for unit, place, reader, job in zip(units, places, readers, jobs, strict=True):
             tries = self._running[unit.id].tries + 1 if unit.id in self._running else 1
             self._running[unit.id] = _Running(unit, job.job_id, Path(job.paths.stdout), place / LOG, reader, tries)
-        self._asked, self._silent = time.monotonic(), None
+        self._asked, self._refused, self._answers = time.monotonic(), None, False
         return []
 
     def _not_taken(self, units: list[Unit], reason: str) -> list[Event]:
-        """Units that Slurm took no job for: kept for a while if it does not answer at all, else failures."""
-        now, status, stage = time.monotonic(), "crashed", ""
-        first, silent = self._silent is None, queue_states() is None
-        self._asked, self._silent = now, (self._silent or now) if silent else None
-        if self._silent is not None and now - self._silent < 60 * self._cfg.patience_min and not self._stopping:
+        """Units that Slurm took no job for: kept while it is silent, failures once it refused them and then answered.
+
+        A silent controller may be back by the time that the submission has failed, so one refusal is not believed.
+        """
+        now, first, answered = time.monotonic(), self._refused is None, self._answers
+        self._asked, self._answers = now, queue_states() is not None
+        self._refused = now if self._refused is None else self._refused
+        final = (answered and self._answers) or now - self._refused >= 60 * self._cfg.patience_min
+        status, stage = "crashed", ""
+        if final or self._stopping:
+            self._refused, self._answers = None, False
+        else:
             self._queue = units + self._queue
             if not first:
                 return []
             status, stage = "progress", "queue"
-            reason = f"{reason}; trying again for {self._cfg.patience_min:g} minutes"
+            reason = f"{reason}; trying again, for {self._cfg.patience_min:g} minutes at most"
         return [Event(unit.id, status, stage or unit.kind, f"Slurm took no job: {reason}") for unit in units]
 
     def _make(self, folder: Path) -> Any:
