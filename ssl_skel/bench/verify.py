@@ -37,6 +37,13 @@ def find_record(store: RecordStore, name: str) -> Record:
         raise BadRecord(f"{path} does not lie under {store.root}", "Give its folder with --records.") from None
 
 
+def folder_of(name: str) -> Path | None:
+    """Return the output folder that the file of a record lies in, by its path alone; None for anything else."""
+    path = Path(name).absolute()
+    return path.parents[3] if path.suffix == ".json" and len(path.parents) > 3 and path.parents[2].name == "records" \
+        else None
+
+
 def verify_record(store: RecordStore, record: Record, rescore: bool = False) -> list[str]:
     """Check a record that was read against its predictions, its id and its pretraining.
 

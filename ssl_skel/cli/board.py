@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ssl_skel import errors
 from ssl_skel.cli import options
@@ -213,15 +214,21 @@ def _comparison_data(found: Comparisons) -> dict[str, object]:
 @options.plugins
 def verify(names: tuple[str, ...], everything: bool, root: Path, rescore: bool, again: bool, encoders: Path | None,
            tolerance: float, device: str, data_root: Path, plugin_paths: tuple[str, ...]) -> None:
-    """Check records (ids or files) against their seals, places, predictions and scores, or evaluate them again."""
+    """Check records against their seals, places, predictions and scores, or evaluate them again.
+
+    A RECORD is an id in --records, or a file: without --records it is checked in the output folder that it lies in.
+    """
     from ssl_skel.bench.store import RecordStore
-    from ssl_skel.bench.verify import find_record, verify_record
+    from ssl_skel.bench.verify import find_record, folder_of, verify_record
 
     if bool(names) == everything:
         raise UsageMistake("give records, or --all", "For example `ssl-skel bench verify --all --rescore`.")
-    store, where = RecordStore(root), (encoders or root, data_root, plugin_paths, device, tolerance / 100)
+    store, others = RecordStore(root), (data_root, plugin_paths, device, tolerance / 100)
     if not everything:
+        asked = click.get_current_context().get_parameter_source("root") is not ParameterSource.DEFAULT
         for name in names:
+            folder = root if asked else folder_of(name) or root
+            store, where = RecordStore(folder), (encoders or folder, *others)
             record = find_record(store, name)
             said = verify_record(store, record, rescore) + (_rerun(store, record, where) if again else [])
             click.echo(f"{record.id}: {', '.join(said)} agree")
@@ -232,7 +239,7 @@ def verify(names: tuple[str, ...], everything: bool, root: Path, rescore: bool, 
         try:
             verify_record(store, record, rescore)
             if again:
-                _rerun(store, record, where)
+                _rerun(store, record, (encoders or root, *others))
         except SkelError as error:
             found.append(error)
     if not records and not found:

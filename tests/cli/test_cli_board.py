@@ -109,6 +109,18 @@ def test_verify_says_what_agrees(store: RecordStore) -> None:
         assert f"{record.id}: seal, place, predictions, scores (mean_class, top1, top5) agree" in done.stdout
 
 
+def test_a_file_is_verified_in_the_folder_that_it_lies_in(store: RecordStore, tmp_path: Path) -> None:
+    record = store.all()[0]
+    path = str(store.record_path(record.id, record.cell))
+    done = CliRunner().invoke(verify, [path])
+    assert done.exit_code == 0, done.output
+    assert f"{record.id}: seal" in done.stdout
+    done = CliRunner().invoke(verify, [path, "--records", str(tmp_path / "other")])
+    assert done.exit_code == USAGE
+    assert "does not lie under" in done.stderr
+    assert CliRunner().invoke(verify, [record.id]).exit_code == USAGE  # `runs` has no such record
+
+
 def test_verify_all_names_every_problem(store: RecordStore) -> None:
     assert run(verify, store, "--all", "--rescore").exit_code == 0
     first, second, third, *_ = store.all()
